@@ -1,0 +1,302 @@
+"""The arithmetic of a lane: two leaky budgets, a pause, a hold. Pure functions, no clock.
+
+A lane has a bucket of requests and a bucket of tokens. Both refill continuously at the nominal
+rate times the rate factor, up to `burst_seconds` worth. A call takes from both or from neither.
+
+A call that is larger than a whole bucket passes once the bucket is full and leaves it below
+zero: what follows waits until the debt is paid, so the average never exceeds the limit.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from math import sqrt
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+RATE_FACTOR_MIN = 0.5
+"""However often the provider refuses, half of the nominal rate is still asked for."""
+
+RATE_RECOVERY_PER_SECOND = 0.02
+"""How fast a lowered rate factor climbs back to 1."""
+
+CLOCK_SKEW_SECONDS_MAX = 5.0
+"""A clock that is behind by more has been set back; by less, it belongs to another machine."""
+
+WAIT_SECONDS_MIN = 0.001
+"""Shortest wait asked for, so that rounding never makes a caller spin."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaneBuckets:
+    """A lane's whole state, as a store keeps it; times are aware UTC."""
+
+    requests_level: float
+    """Requests that may start at `updated_at`; below zero after a clamp or a debt."""
+    tokens_level: float
+    """Tokens that may be taken at `updated_at`; below zero while a large call is paid off."""
+    requests_per_minute: float
+    """Nominal limit the last caller believed in; 0 before the first `take`."""
+    tokens_per_minute: float
+    """Nominal limit the last caller believed in; 0 before the first `take`."""
+    burst_seconds: float
+    """How many seconds' worth of permits may gather."""
+    rate_factor: float = 1.0
+    """Share of the nominal rate as of `factor_at`; recovers with time."""
+    factor_at: datetime
+    """When `rate_factor` was set."""
+    updated_at: datetime
+    """When the levels were true."""
+    paused_until: datetime | None = None
+    """No grants before; set by a 429."""
+    held_until: datetime | None = None
+    """Parked before; set when the quota is exhausted or the key is refused."""
+    held_reason: str | None = None
+    """Error code that parked it; set exactly while `held_until` is."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Taken:
+    """The answer to `take`."""
+
+    granted: bool
+    wait_seconds: float = 0.0
+    """When not granted: how long until it is worth asking again."""
+    held_until: datetime | None = None
+    """Set while the lane is parked."""
+    held_reason: str | None = None
+    """Why it is parked."""
+
+
+def fresh(
+    *,
+    requests_per_minute: float = 0.0,
+    tokens_per_minute: float = 0.0,
+    burst_seconds: float = 0.0,
+    now: datetime,
+) -> LaneBuckets:
+    """Return a new lane with full buckets.
+
+    Without limits (a lane that is adjusted before anyone asked it for permits) the buckets
+    become full when the first `take` brings the limits.
+    """
+    return LaneBuckets(
+        requests_level=_capacity(requests_per_minute, burst_seconds, least=1.0),
+        tokens_level=_capacity(tokens_per_minute, burst_seconds, least=0.0),
+        requests_per_minute=requests_per_minute,
+        tokens_per_minute=tokens_per_minute,
+        burst_seconds=burst_seconds,
+        factor_at=now,
+        updated_at=now,
+    )
+
+
+def take(
+    buckets: LaneBuckets,
+    *,
+    tokens: float,
+    requests_per_minute: float,
+    tokens_per_minute: float,
+    burst_seconds: float,
+    now: datetime,
+) -> tuple[LaneBuckets, Taken]:
+    """Take one request and `tokens` from the buckets, both or neither.
+
+    Args:
+        buckets: The lane as stored.
+        tokens: What the provider will charge at admission; 0 or more.
+        requests_per_minute: Nominal limit the caller believes in; above 0.
+        tokens_per_minute: Nominal limit the caller believes in; above 0.
+        burst_seconds: How many seconds' worth may gather; at least one request always may.
+        now: The present.
+
+    Returns:
+        The lane to store, changed also when nothing was granted, and the answer.
+
+    Raises:
+        ValueError: A limit is not above 0, or `tokens` or `burst_seconds` is negative.
+    """
+    if not (requests_per_minute > 0 and tokens_per_minute > 0):
+        raise ValueError("lane limits must be above 0; leave an unknown limit at a large number")
+    if tokens < 0 or burst_seconds < 0:
+        raise ValueError("tokens and burst_seconds of a lane must be 0 or more")
+    if not buckets.requests_per_minute > 0:
+        opened = fresh(
+            requests_per_minute=requests_per_minute,
+            tokens_per_minute=tokens_per_minute,
+            burst_seconds=burst_seconds,
+            now=now,
+        )
+        buckets = replace(
+            buckets, requests_level=opened.requests_level, tokens_level=opened.tokens_level
+        )
+    # Time that has passed counts at the rates believed in back then, the future at the new ones.
+    buckets = replace(
+        _refilled(buckets, now),
+        requests_per_minute=requests_per_minute,
+        tokens_per_minute=tokens_per_minute,
+        burst_seconds=burst_seconds,
+    )
+    buckets = _capped(_forget_past(buckets, now))
+    return _decide(buckets, tokens, now)
+
+
+def adjust(  # noqa: PLR0913 - one keyword for each field of a lane adjustment
+    buckets: LaneBuckets,
+    *,
+    pause_seconds: float | None = None,
+    rate_factor: float | None = None,
+    refund_tokens: float = 0,
+    requests_remaining: float | None = None,
+    tokens_remaining: float | None = None,
+    hold_seconds: float | None = None,
+    hold_reason: str | None = None,
+    now: datetime,
+) -> LaneBuckets:
+    """Correct a lane's picture after an answer of the provider; None leaves a part as it is.
+
+    Args:
+        buckets: The lane as stored.
+        pause_seconds: No grants for this long; an earlier pause that lasts longer stays.
+        rate_factor: New share of the nominal rate, brought into 0.5 to 1.
+        refund_tokens: Given back, never beyond a full bucket; negative takes more.
+        requests_remaining: Clamps the request level downwards, never upwards.
+        tokens_remaining: Clamps the token level downwards, never upwards.
+        hold_seconds: Parks the lane for this long; 0 releases it.
+        hold_reason: Error code to keep with the hold.
+        now: The present.
+
+    Returns:
+        The lane to store. Its `rate_factor` is the one that holds now, recovery included.
+    """
+    buckets = _forget_past(_refilled(buckets, now), now)
+    current = rate_factor_at(buckets, now)
+    if rate_factor is not None:
+        current = min(1.0, max(RATE_FACTOR_MIN, rate_factor))
+    buckets = replace(buckets, rate_factor=current, factor_at=now)
+    if refund_tokens:
+        buckets = _capped(replace(buckets, tokens_level=buckets.tokens_level + refund_tokens))
+    if requests_remaining is not None:
+        buckets = replace(buckets, requests_level=min(buckets.requests_level, requests_remaining))
+    if tokens_remaining is not None:
+        buckets = replace(buckets, tokens_level=min(buckets.tokens_level, tokens_remaining))
+    if pause_seconds is not None and pause_seconds > 0:
+        until = now + timedelta(seconds=pause_seconds)
+        buckets = replace(buckets, paused_until=max(until, buckets.paused_until or until))
+    if hold_seconds is not None:
+        held = hold_seconds > 0
+        buckets = replace(
+            buckets,
+            held_until=now + timedelta(seconds=hold_seconds) if held else None,
+            held_reason=(hold_reason or "held") if held else None,
+        )
+    return buckets
+
+
+def rate_factor_at(buckets: LaneBuckets, now: datetime) -> float:
+    """Return the share of the nominal rate that holds at `now`, recovery included."""
+    elapsed = max(0.0, (now - buckets.factor_at).total_seconds())
+    return min(1.0, buckets.rate_factor + RATE_RECOVERY_PER_SECOND * elapsed)
+
+
+def _decide(buckets: LaneBuckets, tokens: float, now: datetime) -> tuple[LaneBuckets, Taken]:
+    """Grant from buckets that are up to date, or say how long to wait."""
+    if buckets.held_until is not None:
+        wait = (buckets.held_until - now).total_seconds()
+        return buckets, Taken(
+            granted=False,
+            wait_seconds=wait,
+            held_until=buckets.held_until,
+            held_reason=buckets.held_reason,
+        )
+    wait = 0.0
+    if buckets.paused_until is not None:
+        wait = (buckets.paused_until - now).total_seconds()
+    requests_missing = 1.0 - buckets.requests_level
+    tokens_capacity = _capacity(buckets.tokens_per_minute, buckets.burst_seconds, least=0.0)
+    tokens_missing = min(tokens, tokens_capacity) - buckets.tokens_level
+    factor = rate_factor_at(buckets, now)
+    wait = max(
+        wait,
+        _seconds_to_refill(requests_missing, buckets.requests_per_minute / 60, factor),
+        _seconds_to_refill(tokens_missing, buckets.tokens_per_minute / 60, factor),
+    )
+    if wait > 0:
+        return buckets, Taken(granted=False, wait_seconds=max(wait, WAIT_SECONDS_MIN))
+    left = replace(
+        buckets,
+        requests_level=buckets.requests_level - 1,
+        tokens_level=buckets.tokens_level - tokens,
+    )
+    return left, Taken(granted=True)
+
+
+def _refilled(buckets: LaneBuckets, now: datetime) -> LaneBuckets:
+    """Add what has gathered since `updated_at`."""
+    elapsed = (now - buckets.updated_at).total_seconds()
+    if elapsed < -CLOCK_SKEW_SECONDS_MAX:
+        # The clock was set back: without this the lane would stand still until it catches up.
+        return replace(buckets, updated_at=now, factor_at=min(now, buckets.factor_at))
+    if elapsed <= 0:
+        # Another process's clock is a little ahead: moving back would count that time twice.
+        return buckets
+    start = rate_factor_at(buckets, buckets.updated_at)
+    minutes = _factor_seconds(start, elapsed) / 60
+    return _capped(
+        replace(
+            buckets,
+            requests_level=buckets.requests_level + buckets.requests_per_minute * minutes,
+            tokens_level=buckets.tokens_level + buckets.tokens_per_minute * minutes,
+            updated_at=now,
+        )
+    )
+
+
+def _capped(buckets: LaneBuckets) -> LaneBuckets:
+    requests = _capacity(buckets.requests_per_minute, buckets.burst_seconds, least=1.0)
+    tokens = _capacity(buckets.tokens_per_minute, buckets.burst_seconds, least=0.0)
+    return replace(
+        buckets,
+        requests_level=min(buckets.requests_level, requests),
+        tokens_level=min(buckets.tokens_level, tokens),
+    )
+
+
+def _capacity(per_minute: float, burst_seconds: float, *, least: float) -> float:
+    return max(least, per_minute / 60 * burst_seconds)
+
+
+def _forget_past(buckets: LaneBuckets, now: datetime) -> LaneBuckets:
+    """Drop a pause or a hold that is over."""
+    if buckets.paused_until is not None and buckets.paused_until <= now:
+        buckets = replace(buckets, paused_until=None)
+    if buckets.held_until is not None and buckets.held_until <= now:
+        buckets = replace(buckets, held_until=None, held_reason=None)
+    return buckets
+
+
+def _factor_seconds(factor: float, seconds: float) -> float:
+    """Return the integral of the recovering rate factor over `seconds`."""
+    recovering = min(seconds, max(0.0, 1.0 - factor) / RATE_RECOVERY_PER_SECOND)
+    climbed = recovering * factor + RATE_RECOVERY_PER_SECOND * recovering**2 / 2
+    return climbed + (seconds - recovering)
+
+
+def _seconds_to_refill(missing: float, per_second: float, factor: float) -> float:
+    """Return how long the recovering rate needs to bring `missing` permits."""
+    if missing <= _ROUNDING * max(1.0, per_second):
+        return 0.0
+    needed = missing / per_second
+    recovering = max(0.0, 1.0 - factor) / RATE_RECOVERY_PER_SECOND
+    during = _factor_seconds(factor, recovering)
+    if needed >= during:
+        return recovering + needed - during
+    # Solve factor·t + recovery·t²/2 = needed for t.
+    return (sqrt(factor**2 + 2 * RATE_RECOVERY_PER_SECOND * needed) - factor) / RATE_RECOVERY_PER_SECOND
+
+
+_ROUNDING = 1e-6
+"""Shortfalls that a microsecond of refill would cover come from rounding and are forgiven."""

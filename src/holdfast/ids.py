@@ -1,0 +1,57 @@
+"""Ids: time-sortable ones for new things, derived ones for things that must converge.
+
+The only module that draws random numbers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import random
+import time
+
+_ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+"""Crockford's base 32: no I, L, O, U."""
+
+_RANDOM_BITS = 80
+_DERIVED_CHARACTERS = 26
+
+
+def _base32(number: int, length: int) -> str:
+    characters = []
+    for _ in range(length):
+        number, digit = divmod(number, 32)
+        characters.append(_ALPHABET[digit])
+    return "".join(reversed(characters))
+
+
+def new_id(prefix: str) -> str:
+    """Return a new id such as `job_01JD…`: 48 bits of milliseconds, then 80 random bits.
+
+    Ids of one process sort by the millisecond they were made in (layout of a ULID).
+    """
+    number = (time.time_ns() // 1_000_000 << _RANDOM_BITS) | int.from_bytes(os.urandom(10))
+    return f"{prefix}_{_base32(number, 26)}"
+
+
+def derived_id(prefix: str, *parts: str) -> str:
+    """Return the id that always belongs to `parts`: 130 bits of their SHA-256.
+
+    Parts are length-prefixed before hashing, so `("ab", "c")` and `("a", "bc")` differ.
+    """
+    digest = hashlib.sha256()
+    for part in parts:
+        encoded = part.encode()
+        digest.update(len(encoded).to_bytes(8))
+        digest.update(encoded)
+    return f"{prefix}_{_base32(int.from_bytes(digest.digest()) >> 126, _DERIVED_CHARACTERS)}"
+
+
+def content_hash(content: bytes) -> str:
+    """Return the SHA-256 of `content` as 64 lower-case hexadecimal digits."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def jitter() -> float:
+    """Return a random number in [0, 1), for spreading retries; never for identity or secrets."""
+    return random.random()

@@ -1,0 +1,50 @@
+"""Which step the running code belongs to.
+
+The engine sets the scope around every step attempt; the layers a step calls (provider calls,
+ledger, lanes) read it, so that job code never passes bookkeeping along.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from holdfast.model import Lease
+
+
+@dataclass(frozen=True, slots=True)
+class StepScope:
+    """The step attempt on whose behalf code runs."""
+
+    lease: Lease
+    """The lease of the job's attempt; every write for this step carries it."""
+    kind: str
+    """The job's kind."""
+    step_key: str
+    """The step's key within the job."""
+    step_attempt: int
+    """Which try of the step this is within the job's attempt, from 1."""
+    priority: int
+    """The job's priority; the weight of its calls in a lane follows from it."""
+    tenant: str | None
+    """Whose job it is, as given at submission."""
+    emit_delta: Callable[[str], None]
+    """Adds streamed text to the job's events as `output.delta`, coalesced."""
+
+
+_current: ContextVar[StepScope | None] = ContextVar("holdfast_step", default=None)
+
+
+def current_step() -> StepScope | None:
+    """Return the scope of the step attempt this code runs in, or None outside of any step."""
+    return _current.get()
+
+
+enter_step = _current.set
+"""Set the scope for the current task and what it starts; returns the token for `leave_step`."""
+
+leave_step = _current.reset
+"""Put the scope back to what it was before `enter_step`."""

@@ -1,0 +1,111 @@
+"""Settings from the environment, checked at start. Read by entry points and wiring only."""
+
+from __future__ import annotations
+
+import contextlib
+from contextvars import ContextVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import pydantic
+from pydantic import AliasChoices, Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from holdfast.codec import describe_invalid
+from holdfast.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+HOME_DEFAULT = Path(".holdfast")
+
+_overrides: ContextVar[dict[str, Any] | None] = ContextVar("holdfast_settings_overrides", default=None)
+
+
+class Settings(BaseSettings):
+    """Everything that can be set from outside, with what it does."""
+
+    model_config = SettingsConfigDict(env_prefix="HOLDFAST_", frozen=True, extra="ignore")
+
+    home: Path = HOME_DEFAULT
+    """Folder of the embedded default: database and artifacts."""
+    store: str = ""
+    """URL of the store, such as `sqlite:///jobs.db`; empty for `holdfast.db` in the home folder."""
+    artifacts: str = ""
+    """Folder for artifacts; empty for `artifacts` in the home folder."""
+    sqlite_synchronous: Literal["FULL", "NORMAL"] = "FULL"
+    """NORMAL is faster and survives kill -9, but may lose the last commits at a power failure."""
+    app: str = ""
+    """`module:attribute` of the application whose jobs to run; empty for the built-in reports."""
+    slots: Annotated[int, Field(ge=1, le=100_000)] = 100
+    """Attempts that a worker runs at once."""
+    drain_grace_seconds: Annotated[float, Field(ge=0, le=3600)] = 25.0
+    """How long steps in flight may go on after SIGTERM."""
+    log_level: Literal["debug", "info", "warning", "error"] = "warning"
+    """Least severe log lines to write."""
+    log_format: Literal["text", "json"] = "text"
+    """One JSON object a line, or lines for people."""
+    provider: Literal["auto", "openai", "scripted"] = "auto"
+    """Who answers model calls; auto takes `openai` when a key or a base URL is set."""
+    model: str = "gpt-4o-mini"
+    """Model name for the OpenAI-compatible endpoint."""
+    requests_per_minute: Annotated[float, Field(gt=0)] = 500
+    """What the provider account allows, until its headers say otherwise."""
+    tokens_per_minute: Annotated[float, Field(gt=0)] = 200_000
+    """What the provider account allows, until its headers say otherwise."""
+    call_timeout_seconds: Annotated[float, Field(gt=0, le=3600)] = 300.0
+    """A model call that takes longer is ended and tried again."""
+    openai_api_key: SecretStr | None = Field(
+        default=None, validation_alias=AliasChoices("HOLDFAST_OPENAI_API_KEY", "OPENAI_API_KEY")
+    )
+    """Key of the OpenAI-compatible endpoint."""
+    openai_base_url: str | None = Field(
+        default=None, validation_alias=AliasChoices("HOLDFAST_OPENAI_BASE_URL", "OPENAI_BASE_URL")
+    )
+    """Base URL of the OpenAI-compatible endpoint; OpenAI's own by default."""
+
+    @property
+    def store_url(self) -> str:
+        """The store's URL with the default filled in."""
+        return self.store or f"sqlite:///{self.home / 'holdfast.db'}"
+
+    @property
+    def artifacts_folder(self) -> Path:
+        """The artifact folder with the default filled in."""
+        return Path(self.artifacts) if self.artifacts else self.home / "artifacts"
+
+    @property
+    def uses_openai(self) -> bool:
+        """Whether model calls go to an OpenAI-compatible endpoint."""
+        if self.provider == "auto":
+            return bool(self.openai_api_key or self.openai_base_url)
+        return self.provider == "openai"
+
+
+@contextlib.contextmanager
+def overridden(**values: Any) -> Iterator[None]:
+    """Let these settings win over the environment within the block; None leaves a setting alone.
+
+    For options of the command line; an application that loads its own settings sees them too.
+    """
+    given = {name: value for name, value in values.items() if value is not None}
+    token = _overrides.set({**(_overrides.get() or {}), **given})
+    try:
+        yield
+    finally:
+        _overrides.reset(token)
+
+
+def load_settings() -> Settings:
+    """Read the environment.
+
+    Raises:
+        ConfigError: A variable has a value that cannot be used; every such variable is named.
+    """
+    try:
+        return Settings(**(_overrides.get() or {}))
+    except pydantic.ValidationError as error:
+        raise ConfigError(
+            f"settings cannot be used: {describe_invalid(error)}",
+            hint="correct the environment variables HOLDFAST_… of these names",
+        ) from None
