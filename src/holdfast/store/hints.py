@@ -1,0 +1,61 @@
+"""Hints: who may have something new to read. Losing one costs time, never correctness."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+QUEUED = "queued"
+"""Topic: some job became claimable."""
+
+CANCEL = "cancel"
+"""Topic: some running job has a cancel request."""
+
+SIGNAL = "signal"
+"""Topic: some job was signalled or its budget raised."""
+
+
+def ended(job_id: str) -> str:
+    """Return the topic of the job's end, for those who need not hear of every event."""
+    return f"ended {job_id}"
+
+
+class Hints:
+    """Topics to wait on within one event loop; a job's id is the topic of its events."""
+
+    def __init__(self) -> None:
+        self._subscribers: dict[str, set[asyncio.Event]] = {}
+
+    @property
+    def idle(self) -> bool:
+        """Whether nobody is subscribed, so nothing needs to be looked for."""
+        return not self._subscribers
+
+    @contextmanager
+    def subscribe(self, topic: str) -> Iterator[asyncio.Event]:
+        """Give an event that is set at every hint on `topic`; the subscriber clears it."""
+        event = asyncio.Event()
+        self._subscribers.setdefault(topic, set()).add(event)
+        try:
+            yield event
+        finally:
+            remaining = self._subscribers[topic]
+            remaining.discard(event)
+            if not remaining:
+                del self._subscribers[topic]
+
+    def publish(self, *topics: str) -> None:
+        """Wake the subscribers of `topics`."""
+        for topic in topics:
+            for event in self._subscribers.get(topic, ()):
+                event.set()
+
+    def publish_all(self) -> None:
+        """Wake every subscriber: another process changed something."""
+        for events in self._subscribers.values():
+            for event in events:
+                event.set()

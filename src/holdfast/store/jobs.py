@@ -1,0 +1,194 @@
+"""Statements that add, find and copy jobs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from holdfast.errors import IdempotencyConflictError, InvalidInputError, JobNotFoundError
+from holdfast.model import Job, JobStatus
+from holdfast.store import checkpoints, hints
+from holdfast.store.base import JobRecords, Submitted
+from holdfast.store.events import add_event
+from holdfast.store.rows import (
+    CALL_SQL,
+    JOB_COLUMNS,
+    JOB_SQL,
+    PAYLOAD_SQL,
+    budget_columns,
+    budget_from,
+    call_from,
+    job_from,
+    moment,
+    span_micros,
+)
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Sequence
+
+    from holdfast.store.base import JobQuery, NewJob
+    from holdfast.store.rows import Row
+    from holdfast.store.writer import Transaction
+
+LIST_MAX = 1_000
+"""Jobs that one query may ask for."""
+
+_WIDTH = len(JOB_COLUMNS)
+_BOTH = f"{JOB_SQL}, {PAYLOAD_SQL}"
+_JOINED = f"SELECT {_BOTH} FROM jobs JOIN payloads ON payloads.job = jobs.id"
+
+_INSERT = """
+INSERT INTO jobs
+    (job_id, kind, queue, status, priority, tenant, idempotency_key, event_seq, budget_nanos,
+     budget_tokens, created_at, available_at, announced_at)
+VALUES (?, ?, ?, 'queued', ?, ?, ?, 1, ?, ?, ?, ?, ?)
+ON CONFLICT (job_id) DO NOTHING
+RETURNING id
+"""
+
+
+def job_of_joined(row: Row) -> Job:
+    """Build a job from a row of both tables."""
+    return job_from(row[:_WIDTH], row[_WIDTH:])
+
+
+def find_row(connection: sqlite3.Connection | Transaction, job_id: str) -> int:
+    """Return the job's row.
+
+    Raises:
+        JobNotFoundError: There is none with this id.
+    """
+    row = connection.execute("SELECT id FROM jobs WHERE job_id = ?", (job_id,)).fetchone()
+    if row is None:
+        raise JobNotFoundError(job_id=job_id)
+    found: int = row[0]
+    return found
+
+
+def load_job(connection: sqlite3.Connection | Transaction, job_id: str) -> Job:
+    """See `Store.get_job`."""
+    row = connection.execute(f"{_JOINED} WHERE job_id = ?", (job_id,)).fetchone()
+    if row is None:
+        raise JobNotFoundError(job_id=job_id)
+    return job_of_joined(row)
+
+
+def list_jobs(connection: sqlite3.Connection, query: JobQuery) -> list[Job]:
+    """See `Store.list_jobs`."""
+    if not 1 <= query.limit <= LIST_MAX:
+        raise InvalidInputError(f"limit {query.limit!r} of a job list must be 1 to {LIST_MAX}")
+    filters = {"kind": query.kind, "status": query.status, "tenant": query.tenant}
+    used = {name: value for name, value in filters.items() if value is not None}
+    conditions = [f"{name} = ?" for name in used]
+    arguments: list[Any] = [str(value) for value in used.values()]
+    if query.before is not None:
+        conditions.append("job_id < ?")
+        arguments.append(query.before)
+    where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
+    rows = connection.execute(
+        f"{_JOINED}{where} ORDER BY job_id DESC LIMIT ?", (*arguments, query.limit)
+    )
+    return [job_of_joined(row) for row in rows]
+
+
+def get_records(connection: sqlite3.Connection, job_id: str) -> JobRecords:
+    """See `Store.get_records`."""
+    row = find_row(connection, job_id)
+    rows = connection.execute(
+        f"SELECT {CALL_SQL} FROM calls WHERE job = ? ORDER BY started_at, id", (row,)
+    )
+    return JobRecords(
+        checkpoints=checkpoints.list_checkpoints(connection, row),
+        calls=tuple(call_from(call, job_id) for call in rows),
+    )
+
+
+def insert_job(tx: Transaction, new: NewJob) -> Submitted:
+    """See `Store.insert_job`."""
+    budget_nanos, budget_tokens = budget_columns(new.budget)
+    if new.idempotency_key is not None:
+        found = _find_by_key(tx, new.tenant, new.idempotency_key)
+        if found is not None:
+            return _same(found, new, new.idempotency_key)
+    delay = 0 if new.delay is None else max(0, span_micros(new.delay))
+    available_at = tx.now + delay
+    row = tx.execute(
+        _INSERT,
+        (
+            new.job_id,
+            new.kind,
+            new.queue,
+            new.priority,
+            new.tenant,
+            new.idempotency_key,
+            budget_nanos,
+            budget_tokens,
+            tx.now,
+            available_at,
+            0 if delay else tx.now,
+        ),
+    ).fetchone()
+    if row is None:
+        # Derived ids converge: submitting a child again finds it.
+        return _same(load_job(tx, new.job_id), new, new.job_id)
+    tx.execute("INSERT INTO payloads (job, input) VALUES (?, ?)", (row[0], new.input))
+    add_event(tx, row[0], 1, "job.queued")
+    tx.topics.add(new.job_id)
+    if not delay:
+        tx.topics.add(hints.QUEUED)
+    job = Job(
+        job_id=new.job_id,
+        kind=new.kind,
+        queue=new.queue,
+        status=JobStatus.QUEUED,
+        input=new.input,
+        priority=new.priority,
+        tenant=new.tenant,
+        idempotency_key=new.idempotency_key,
+        event_seq=1,
+        budget=budget_from(budget_nanos, budget_tokens),
+        created_at=moment(tx.now),
+        available_at=moment(available_at),
+    )
+    return Submitted(job=job, created=True)
+
+
+def _find_by_key(tx: Transaction, tenant: str | None, key: str) -> Job | None:
+    # Two texts, because neither partial index serves a comparison with IS.
+    if tenant is None:
+        cursor = tx.execute(f"{_JOINED} WHERE tenant IS NULL AND idempotency_key = ?", (key,))
+    else:
+        cursor = tx.execute(f"{_JOINED} WHERE tenant = ? AND idempotency_key = ?", (tenant, key))
+    row = cursor.fetchone()
+    return None if row is None else job_of_joined(row)
+
+
+def _same(found: Job, new: NewJob, key: str) -> Submitted:
+    if (found.kind, found.input) != (new.kind, new.input):
+        raise IdempotencyConflictError(key=key, job_id=found.job_id)
+    return Submitted(job=found, created=False)
+
+
+def fork_job(tx: Transaction, source_id: str, new: NewJob, keep: Sequence[str] | None) -> Job:
+    """See `Store.fork_job`."""
+    found = tx.execute("SELECT id, kind FROM jobs WHERE job_id = ?", (source_id,)).fetchone()
+    if found is None:
+        raise JobNotFoundError(job_id=source_id)
+    source, kind = found
+    if new.kind != kind:
+        raise InvalidInputError(
+            f"a fork of job {source_id!r} must be of its kind {kind!r}, not {new.kind!r}"
+        )
+    keys = checkpoints.copyable_keys(tx, source)
+    if keep is not None:
+        unknown = sorted(set(keep).difference(keys))
+        if unknown:
+            raise InvalidInputError(
+                f"steps {unknown!r} cannot be kept: they are not finished steps of job {source_id!r}",
+                hint="'holdfast jobs show' lists them",
+            )
+        keys = [key for key in keys if key in set(keep)]
+    submitted = insert_job(tx, new)
+    if submitted.created:
+        checkpoints.copy_checkpoints(tx, source, find_row(tx, new.job_id), keys)
+    return submitted.job

@@ -1,0 +1,1 @@
+"""Forward-only migrations; the last one arrives at `holdfast.store.schema`."""

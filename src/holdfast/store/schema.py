@@ -1,0 +1,249 @@
+"""The tables: what the migrations must arrive at, checked by a test.
+
+Jobs are referred to by the integer `jobs.id`: half the bytes of every index and nearly twice
+the rows a second of a textual key. Inputs and outputs have a table of their own, because every
+event rewrites the job's row.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Float,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+
+metadata = MetaData()
+
+# SQLite numbers rows by itself only where the type is exactly INTEGER; it holds 64 bits there.
+_Id = BigInteger().with_variant(Integer(), "sqlite")
+
+
+def _count(name: str) -> Column[int]:
+    return Column(name, BigInteger, nullable=False, server_default=text("0"))
+
+
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("job_id", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("queue", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("suspend_reason", Text),
+    Column("priority", Integer, nullable=False),
+    Column("tenant", Text),
+    Column("idempotency_key", Text),
+    _count("attempt"),
+    _count("epoch"),
+    _count("lost_workers"),
+    Column("worker_id", Text),
+    _count("event_seq"),
+    _count("claim_seq"),  # number of the last attempt.started
+    _count("cancel_seq"),  # number of the last job.cancel_requested
+    _count("wake_seq"),  # number of the last event that wakes: signal, raised budget, cancel request
+    _count("step_number"),  # last number given to a checkpoint
+    Column("budget_nanos", BigInteger),
+    Column("budget_tokens", BigInteger),
+    _count("calls"),
+    _count("input_tokens"),
+    _count("cached_tokens"),
+    _count("output_tokens"),
+    _count("spent_nanos"),
+    _count("unpriced_calls"),
+    _count("uncertain_calls"),
+    _count("uncertain_tokens"),
+    _count("uncertain_nanos"),
+    _count("reserved_calls"),
+    _count("reserved_tokens"),
+    _count("reserved_nanos"),
+    Column("progress", LargeBinary),
+    Column("cancel_requested_at", BigInteger),
+    Column("created_at", BigInteger, nullable=False),
+    Column("available_at", BigInteger),
+    # When the job was queued or last announced; 0 while nobody can have been told of it,
+    # because it was queued with a delay.
+    _count("announced_at"),
+    Column("started_at", BigInteger),
+    Column("finished_at", BigInteger),
+    Column("active_seconds", Float, nullable=False, server_default=text("0")),
+    UniqueConstraint("job_id"),
+    # Never reused, so that a lease of a pruned job cannot fit a later one.
+    sqlite_autoincrement=True,
+)
+
+_QUEUED = text("status = 'queued'")
+_SUSPENDED = text("status = 'suspended'")
+_RUNNING = text("worker_id IS NOT NULL")
+_KEYED = text("idempotency_key IS NOT NULL AND tenant IS NOT NULL")
+_KEYED_ALONE = text("idempotency_key IS NOT NULL AND tenant IS NULL")
+
+# Queue and kind lie in the index so that a long backlog of other queues is passed over without
+# reading its rows.
+Index(
+    "jobs_claimable",
+    jobs.c.priority.desc(),
+    jobs.c.available_at,
+    jobs.c.id,
+    jobs.c.queue,
+    jobs.c.kind,
+    sqlite_where=_QUEUED,
+    postgresql_where=_QUEUED,
+)
+Index(
+    "jobs_announced",
+    jobs.c.announced_at,
+    jobs.c.available_at,
+    sqlite_where=_QUEUED,
+    postgresql_where=_QUEUED,
+)
+Index("jobs_due", jobs.c.available_at, sqlite_where=_SUSPENDED, postgresql_where=_SUSPENDED)
+Index("jobs_worker", jobs.c.worker_id, sqlite_where=_RUNNING, postgresql_where=_RUNNING)
+Index("jobs_status", jobs.c.status, jobs.c.job_id)
+Index(
+    "jobs_idempotency",
+    jobs.c.tenant,
+    jobs.c.idempotency_key,
+    unique=True,
+    sqlite_where=_KEYED,
+    postgresql_where=_KEYED,
+)
+# A second one, because NULL tenants would count as different ones.
+Index(
+    "jobs_idempotency_alone",
+    jobs.c.idempotency_key,
+    unique=True,
+    sqlite_where=_KEYED_ALONE,
+    postgresql_where=_KEYED_ALONE,
+)
+
+payloads = Table(
+    "payloads",
+    metadata,
+    Column("job", _Id, primary_key=True, autoincrement=False),
+    Column("input", LargeBinary, nullable=False),
+    Column("output", LargeBinary),
+    Column("error", LargeBinary),
+)
+
+checkpoints = Table(
+    "checkpoints",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("job", BigInteger, nullable=False),
+    Column("key", Text, nullable=False),
+    Column("finished", Integer, nullable=False),
+    Column("value", LargeBinary),
+    Column("blob", Text),
+    Column("type_name", Text),
+    Column("undo_function", Text),
+    Column("undo_arguments", LargeBinary),
+    Column("seconds", Float, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("number", BigInteger, nullable=False),
+    Column("starts", Integer, nullable=False),
+    Column("finished_at", BigInteger),
+    Column("artifact", LargeBinary),
+    UniqueConstraint("job", "key"),
+)
+
+artifacts = Table(
+    "artifacts",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("job", BigInteger, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("step_key", Text, nullable=False),
+    Column("sha256", Text, nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("media_type", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    UniqueConstraint("job", "name"),
+)
+
+events = Table(
+    "events",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("job", BigInteger, nullable=False),
+    Column("seq", BigInteger, nullable=False),
+    Column("type", Text, nullable=False),
+    Column("data", LargeBinary, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    UniqueConstraint("job", "seq"),
+)
+_SIGNALS = text("type = 'signal.received'")
+Index("events_signals", events.c.job, events.c.seq, sqlite_where=_SIGNALS, postgresql_where=_SIGNALS)
+
+calls = Table(
+    "calls",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("job", BigInteger, nullable=False),
+    Column("call_id", Text, nullable=False),
+    Column("step_key", Text, nullable=False),
+    Column("step_attempt", Integer, nullable=False),
+    Column("epoch", BigInteger, nullable=False),
+    Column("provider", Text, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("reserved_tokens", BigInteger, nullable=False),
+    Column("reserved_nanos", BigInteger),
+    _count("input_tokens"),
+    _count("cached_tokens"),
+    _count("output_tokens"),
+    Column("nanos", BigInteger),
+    Column("response_id", Text),
+    Column("error_code", Text),
+    Column("started_at", BigInteger, nullable=False),
+    Column("ended_at", BigInteger),
+    UniqueConstraint("job", "call_id"),
+)
+
+step_history = Table(
+    "step_history",
+    metadata,
+    Column("kind", Text, primary_key=True),
+    Column("step_group", Text, primary_key=True),
+    Column("count", BigInteger, nullable=False),
+    Column("seconds", Float, nullable=False),
+)
+
+workers = Table(
+    "workers",
+    metadata,
+    Column("worker_id", Text, primary_key=True),
+    Column("host", Text, nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("queues", LargeBinary),
+    Column("slots", Integer, nullable=False),
+    Column("running", Integer, nullable=False),
+    Column("lease_seconds", Float, nullable=False),
+    Column("expires_at", BigInteger, nullable=False),
+)
+
+lanes = Table(
+    "lanes",
+    metadata,
+    Column("lane", Text, primary_key=True),
+    Column("requests_level", Float, nullable=False),
+    Column("tokens_level", Float, nullable=False),
+    Column("requests_per_minute", Float, nullable=False),
+    Column("tokens_per_minute", Float, nullable=False),
+    Column("burst_seconds", Float, nullable=False),
+    Column("rate_factor", Float, nullable=False),
+    Column("factor_at", BigInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+    Column("paused_until", BigInteger),
+    Column("held_until", BigInteger),
+    Column("held_reason", Text),
+)

@@ -1,0 +1,138 @@
+"""Statements on the ledger of provider calls and the sums on the job's row."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from holdfast.errors import BudgetExceededError, InvalidInputError
+from holdfast.store.events import add_event, lease_lost
+from holdfast.store.rows import money_text, optional_nanos
+
+if TYPE_CHECKING:
+    from holdfast.model import Lease
+    from holdfast.store.base import CallIntent, CallOutcome
+    from holdfast.store.writer import Transaction
+
+_RESERVE = """
+UPDATE jobs SET reserved_calls = reserved_calls + 1, reserved_tokens = reserved_tokens + :tokens,
+    reserved_nanos = reserved_nanos + COALESCE(:nanos, 0)
+WHERE id = :job AND epoch = :epoch AND status = 'running'
+    AND (budget_tokens IS NULL
+        OR input_tokens + output_tokens + uncertain_tokens + reserved_tokens + :tokens <= budget_tokens)
+    AND (budget_nanos IS NULL
+        OR spent_nanos + uncertain_nanos + reserved_nanos + :nanos <= budget_nanos)
+"""
+
+_INTENT = """
+INSERT INTO calls (job, call_id, step_key, step_attempt, epoch, provider, model, status,
+    reserved_tokens, reserved_nanos, started_at)
+VALUES (?, ?, ?, ?, ?, ?, ?, 'reserved', ?, ?, ?)
+"""
+
+_BOOK = """
+UPDATE jobs SET event_seq = event_seq + 1, calls = calls + 1, input_tokens = input_tokens + ?,
+    cached_tokens = cached_tokens + ?, output_tokens = output_tokens + ?,
+    spent_nanos = spent_nanos + ?, unpriced_calls = unpriced_calls + ?,
+    {held}_calls = {held}_calls - 1, {held}_tokens = {held}_tokens - ?,
+    {held}_nanos = {held}_nanos - ?
+WHERE id = ? RETURNING event_seq
+"""
+_BOOKS = {held: _BOOK.format(held=held) for held in ("reserved", "uncertain")}
+
+_CLOSE = """
+UPDATE calls SET status = ?, input_tokens = ?, cached_tokens = ?, output_tokens = ?, nanos = ?,
+    response_id = ?, error_code = ?, ended_at = ? WHERE job = ? AND call_id = ?
+"""
+
+
+def reserve_call(tx: Transaction, lease: Lease, intent: CallIntent) -> None:
+    """See `Store.reserve_call`."""
+    nanos = optional_nanos(intent.reserved_usd)
+    known = tx.execute(
+        "SELECT 1 FROM calls JOIN jobs ON jobs.id = calls.job WHERE calls.job = ? AND call_id = ?"
+        " AND calls.epoch = ? AND jobs.epoch = ? AND jobs.status = 'running'",
+        (lease.row, intent.call_id, lease.epoch, lease.epoch),
+    ).fetchone()
+    if known is not None:
+        # The caller lost the reply and asks again: the intent is there.
+        return
+    tokens = intent.reserved_tokens
+    arguments = {"tokens": tokens, "nanos": nanos, "job": lease.row, "epoch": lease.epoch}
+    if not tx.execute(_RESERVE, arguments).rowcount:
+        raise _refusal(tx, lease, intent)
+    tx.execute(
+        _INTENT,
+        (
+            *(lease.row, intent.call_id, intent.step_key, intent.step_attempt, lease.epoch),
+            *(intent.provider, intent.model, tokens, nanos, tx.now),
+        ),
+    )
+
+
+def _refusal(tx: Transaction, lease: Lease, intent: CallIntent) -> BaseException:
+    """Return why nothing was reserved."""
+    row = tx.execute(
+        "SELECT budget_tokens, budget_tokens - input_tokens - output_tokens - uncertain_tokens"
+        " - reserved_tokens, budget_nanos, budget_nanos - spent_nanos - uncertain_nanos - reserved_nanos"
+        " FROM jobs WHERE id = ? AND epoch = ? AND status = 'running'",
+        (lease.row, lease.epoch),
+    ).fetchone()
+    if row is None:
+        return lease_lost(lease)
+    tokens, tokens_left, nanos, nanos_left = row
+    if tokens is not None and intent.reserved_tokens > tokens_left:
+        return BudgetExceededError(
+            f"a call of step {intent.step_key!r} needs up to {intent.reserved_tokens} tokens,"
+            f" {max(0, tokens_left)} of {tokens} are left in the budget of job {lease.job_id!r}",
+            hint="raise the budget, or lower max_output_tokens",
+        )
+    budget = money_text(nanos)
+    if intent.reserved_usd is None:
+        return BudgetExceededError(
+            f"the price of model {intent.model!r} is unknown, so step {intent.step_key!r} cannot be"
+            f" held to the budget of {budget} US dollars of job {lease.job_id!r}",
+            hint="give the model a price, or the job a budget in tokens only",
+        )
+    return BudgetExceededError(
+        f"a call of step {intent.step_key!r} may cost {format(intent.reserved_usd, 'f')} US dollars,"
+        f" {money_text(max(0, nanos_left))} of {budget} are left in the budget of job {lease.job_id!r}",
+        hint="raise the budget, or pick a smaller model",
+    )
+
+
+def settle_call(tx: Transaction, lease: Lease, call_id: str, outcome: CallOutcome) -> None:
+    """See `Store.settle_call`."""
+    nanos = optional_nanos(outcome.usd)
+    row = tx.execute(
+        "SELECT c.status, c.reserved_tokens, c.reserved_nanos, c.step_key, c.model FROM jobs j"
+        " LEFT JOIN calls c ON c.job = j.id AND c.call_id = ?"
+        " WHERE j.id = ? AND j.epoch = ? AND j.status = 'running'",
+        (call_id, lease.row, lease.epoch),
+    ).fetchone()
+    if row is None:
+        raise lease_lost(lease)
+    status, reserved_tokens, reserved_nanos, step_key, model = row
+    if status is None:
+        raise InvalidInputError(f"call {call_id!r} of job {lease.job_id!r} was never reserved")
+    if status not in _BOOKS:
+        return
+    # An uncertain call is settled by a later attempt that found the provider's answer to it.
+    counts = (outcome.input_tokens, outcome.cached_tokens, outcome.output_tokens)
+    seq = tx.execute(
+        _BOOKS[status],
+        (*counts, nanos or 0, int(nanos is None), reserved_tokens, reserved_nanos or 0, lease.row),
+    ).fetchone()[0]
+    ended = (outcome.response_id, outcome.error_code, tx.now, lease.row, call_id)
+    tx.execute(_CLOSE, (outcome.status, *counts, nanos, *ended))
+    fields = {
+        "call_id": call_id,
+        "step_key": step_key,
+        "model": model,
+        "input_tokens": outcome.input_tokens,
+        "cached_tokens": outcome.cached_tokens,
+        "output_tokens": outcome.output_tokens,
+        "usd": money_text(nanos),
+        "status": outcome.status,
+    }
+    add_event(tx, lease.row, seq, "usage", fields)
+    tx.topics.add(lease.job_id)

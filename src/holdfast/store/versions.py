@@ -1,0 +1,91 @@
+"""The schema's version: known by plain SQL, so that Alembic loads only where there is work."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+from holdfast.errors import SchemaVersionError, StoreCorruptError
+from holdfast.store.connection import PAGE_BYTES, patiently
+
+if TYPE_CHECKING:
+    import sqlite3
+
+REVISIONS = ("0001",)
+"""Revisions this release knows, oldest first."""
+
+HEAD = REVISIONS[-1]
+
+NO_SCHEMA = "none"
+"""Version of a new, empty file."""
+
+
+def read_version(connection: sqlite3.Connection, path: str) -> str:
+    """Return the revision of the database, or `NO_SCHEMA`.
+
+    Raises:
+        SchemaVersionError: A newer release wrote it.
+        StoreCorruptError: The file holds another application's tables.
+    """
+    tables = {
+        name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+    }
+    if not tables:
+        return NO_SCHEMA
+    if not {"alembic_version", "jobs"} <= tables:
+        raise StoreCorruptError(
+            f"file {path!r} is a database of another application",
+            hint="give Holdfast a file of its own",
+        )
+    row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+    if row is None:
+        raise StoreCorruptError(
+            f"database {path!r} has tables but no version", hint="restore the file from a backup"
+        )
+    found = str(row[0])
+    if found not in REVISIONS:
+        raise SchemaVersionError(found=found, needed=HEAD, newer=True)
+    return found
+
+
+def prepare(connection: sqlite3.Connection, path: str, *, busy_seconds: float) -> None:
+    """Make the database ready for this release: WAL, and migrated to `HEAD`.
+
+    Any number of processes may do so at once: one migrates, the others wait.
+
+    Raises:
+        SchemaVersionError: A newer release wrote it; nothing was touched.
+        StoreCorruptError: The file holds another application's tables; nothing was touched.
+    """
+    found = patiently(lambda: read_version(connection, path), busy_seconds)
+    # The page size counts only for a file that is still empty.
+    connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")
+    patiently(lambda: connection.execute("PRAGMA journal_mode = WAL"), busy_seconds)
+    if found != HEAD:
+        _migrate(connection, path, busy_seconds)
+
+
+_alembic = threading.Lock()
+"""Alembic keeps its context in module globals; two files may be migrated in one process."""
+
+
+def _migrate(connection: sqlite3.Connection, path: str, busy_seconds: float) -> None:
+    """Run the migrations in one transaction, unless another process has done so meanwhile."""
+    # Imported here: together they take longer to load than everything else.
+    from alembic import command
+    from alembic.config import Config
+    from sqlalchemy import create_engine
+    from sqlalchemy.pool import StaticPool
+
+    config = Config()
+    config.set_main_option("script_location", "holdfast.store:migrations")
+    config.set_main_option("path_separator", "os")
+    engine = create_engine("sqlite://", creator=lambda: connection, poolclass=StaticPool)
+    with _alembic, engine.connect() as session:
+        # Only now: as it connects, SQLAlchemy rolls back, which would let go of the lock.
+        patiently(lambda: connection.execute("BEGIN IMMEDIATE"), busy_seconds)
+        # SQLAlchemy's own transaction ends SQLite's; without it Alembic would commit each statement.
+        with session.begin():
+            if read_version(connection, path) != HEAD:
+                config.attributes["connection"] = session
+                command.upgrade(config, "head")

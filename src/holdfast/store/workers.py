@@ -1,0 +1,117 @@
+"""Statements on workers: heartbeats, signing off, rescue, and the report to operators."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from holdfast.model import JobStatus
+from holdfast.store import hints
+from holdfast.store.base import Pulse, StoreReport, WorkerRecord
+from holdfast.store.events import add_event
+from holdfast.store.lanes import list_lanes
+from holdfast.store.rows import encode_json, moment
+
+if TYPE_CHECKING:
+    import sqlite3
+
+    from holdfast.store.writer import Transaction
+
+_decode_queues = msgspec.json.Decoder(tuple[str, ...] | None).decode
+
+_REGISTER = """
+INSERT INTO workers (worker_id, host, pid, queues, slots, running, lease_seconds, expires_at)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (worker_id) DO UPDATE SET
+    host = excluded.host, pid = excluded.pid, queues = excluded.queues, slots = excluded.slots,
+    running = excluded.running, lease_seconds = excluded.lease_seconds,
+    expires_at = excluded.expires_at
+"""
+
+_RENEW = """
+UPDATE workers SET host = ?, pid = ?, queues = ?, slots = ?, running = ?, lease_seconds = ?,
+    expires_at = ? WHERE worker_id = ?
+"""
+
+# The time of availability stays, so that a job handed back keeps its place in the line.
+_HAND_BACK = """
+UPDATE jobs SET status = 'queued', worker_id = NULL, attempt = attempt - 1, announced_at = ?,
+    event_seq = event_seq + 1, lost_workers = lost_workers + ?
+WHERE worker_id = ? RETURNING id, job_id, event_seq
+"""
+
+
+def beat(tx: Transaction, worker: WorkerRecord, *, first: bool) -> Pulse:
+    """See `Store.beat`."""
+    expires_at = tx.now + round(worker.lease_seconds * 1_000_000)
+    told = (
+        *(worker.host, worker.pid, encode_json(worker.queues), worker.slots),
+        *(worker.running, worker.lease_seconds, expires_at),
+    )
+    if first:
+        tx.execute(_REGISTER, (worker.worker_id, *told))
+    elif not tx.execute(_RENEW, (*told, worker.worker_id)).rowcount:
+        return Pulse(alive=False)
+    cancels = tx.execute(
+        "SELECT job_id FROM jobs WHERE worker_id = ? AND cancel_requested_at IS NOT NULL",
+        (worker.worker_id,),
+    )
+    return Pulse(alive=True, cancels=tuple(job_id for (job_id,) in cancels))
+
+
+def release_worker(tx: Transaction, worker_id: str) -> list[str]:
+    """See `Store.release_worker`."""
+    tx.execute("DELETE FROM workers WHERE worker_id = ?", (worker_id,))
+    return _hand_back(tx, worker_id, lost=False)
+
+
+def rescue_jobs(tx: Transaction) -> list[str]:
+    """See `Store.rescue_jobs`."""
+    expired = tx.execute("DELETE FROM workers WHERE expires_at <= ? RETURNING worker_id", (tx.now,))
+    return [
+        job_id for (worker_id,) in expired.fetchall() for job_id in _hand_back(tx, worker_id, lost=True)
+    ]
+
+
+def _hand_back(tx: Transaction, worker_id: str, *, lost: bool) -> list[str]:
+    event_type, fields = (
+        ("attempt.lost", {"worker_id": worker_id}) if lost else ("attempt.released", None)
+    )
+    rows = tx.execute(_HAND_BACK, (tx.now, int(lost), worker_id)).fetchall()
+    for row, job_id, seq in rows:
+        add_event(tx, row, seq, event_type, fields)
+        tx.topics.add(job_id)
+    if rows:
+        tx.topics.add(hints.QUEUED)
+    return [job_id for _, job_id, _ in rows]
+
+
+def inspect(connection: sqlite3.Connection, schema: str) -> StoreReport:
+    """See `Store.inspect`."""
+    counts = dict(connection.execute("SELECT status, COUNT(*) FROM jobs GROUP BY status").fetchall())
+    rows = connection.execute(
+        "SELECT worker_id, host, pid, queues, slots, running, lease_seconds, expires_at FROM workers"
+        " ORDER BY worker_id"
+    )
+    workers = tuple(
+        (
+            WorkerRecord(
+                worker_id=worker_id,
+                host=host,
+                pid=pid,
+                queues=_decode_queues(queues),
+                slots=slots,
+                running=running,
+                lease_seconds=lease_seconds,
+            ),
+            moment(expires_at),
+        )
+        for worker_id, host, pid, queues, slots, running, lease_seconds, expires_at in rows
+    )
+    return StoreReport(
+        schema=schema,
+        jobs={status: counts.get(status.value, 0) for status in JobStatus},
+        workers=workers,
+        lanes=list_lanes(connection),
+    )

@@ -1,0 +1,30 @@
+"""The conformance suite: every promise of `holdfast.store.base`, for any implementation.
+
+Subclass `StoreSuite` in a test module whose fixture `lab` is a `StoreLab`.
+"""
+
+from __future__ import annotations
+
+from holdfast.testing.store_suite.attempts import AttemptSuite
+from holdfast.testing.store_suite.controls import ControlSuite
+from holdfast.testing.store_suite.hints import HintSuite
+from holdfast.testing.store_suite.jobs import JobSuite
+from holdfast.testing.store_suite.leases import LeaseSuite
+from holdfast.testing.store_suite.money import LaneSuite, MoneySuite
+from holdfast.testing.store_suite.support import StoreLab
+from holdfast.testing.store_suite.workers import WorkerSuite
+
+__all__ = ["StoreLab", "StoreSuite"]
+
+
+class StoreSuite(
+    JobSuite,
+    LeaseSuite,
+    ControlSuite,
+    WorkerSuite,
+    AttemptSuite,
+    MoneySuite,
+    LaneSuite,
+    HintSuite,
+):
+    """Every promise of the store's seam."""
