@@ -23,13 +23,8 @@ if TYPE_CHECKING:
 WAKE_MAX = 1_000
 """Jobs that one call of `wake_jobs` handles of each sort."""
 
-_FUNDED = frozenset({SuspendReason.BUDGET, SuspendReason.QUOTA})
-"""What a new budget ends. Branches of a job may wait for different things and one reason is told:
-behind a parked lane there may be a branch that waits for budget."""
-
-_SIGNALLED = frozenset({SuspendReason.SIGNAL, SuspendReason.CHILDREN}) | _FUNDED
-"""What a signal ends: a parent hears of its children by signals; behind the others there may be a
-branch that waits for one. A job woken for nothing suspends again."""
+_SIGNALLED = frozenset({SuspendReason.SIGNAL, SuspendReason.CHILDREN})
+"""What a signal ends: a parent hears of its children by signals."""
 
 
 class _Target:
@@ -189,7 +184,7 @@ def set_budget(tx: Transaction, job_id: str, budget: Budget) -> Job:
     if _raised(target.budget_nanos, nanos) or _raised(target.budget_tokens, tokens):
         tx.execute("UPDATE jobs SET wake_seq = ? WHERE id = ?", (seq, target.row))
         tx.topics.add(hints.SIGNAL)
-    if target.reason in _FUNDED:
+    if target.reason is SuspendReason.BUDGET:
         target.queue(tx)
     return load_job(tx, job_id)
 
