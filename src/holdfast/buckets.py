@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from math import sqrt
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict, Unpack
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -144,56 +144,60 @@ def take(
     return _decide(buckets, tokens, now)
 
 
-def adjust(  # noqa: PLR0913 - one keyword for each field of a lane adjustment
-    buckets: LaneBuckets,
-    *,
-    pause_seconds: float | None = None,
-    rate_factor: float | None = None,
-    refund_tokens: float = 0,
-    requests_remaining: float | None = None,
-    tokens_remaining: float | None = None,
-    hold_seconds: float | None = None,
-    hold_reason: str | None = None,
-    now: datetime,
-) -> LaneBuckets:
-    """Correct a lane's picture after an answer of the provider; None leaves a part as it is.
+class Corrections(TypedDict, total=False):
+    """What an answer of the provider says of its lane; None leaves a part as it is."""
 
-    Args:
-        buckets: The lane as stored.
-        pause_seconds: No grants for this long; an earlier pause that lasts longer stays.
-        rate_factor: New share of the nominal rate, brought into 0.5 to 1.
-        refund_tokens: Given back, never beyond a full bucket; negative takes more.
-        requests_remaining: Clamps the request level downwards, never upwards.
-        tokens_remaining: Clamps the token level downwards, never upwards.
-        hold_seconds: Parks the lane for this long; 0 releases it.
-        hold_reason: Error code to keep with the hold.
-        now: The present.
+    pause_seconds: float | None
+    """No grants for this long; an earlier pause that lasts longer stays."""
+    rate_factor: float | None
+    """New share of the nominal rate, brought into 0.5 to 1."""
+    refund_tokens: float
+    """Given back, never beyond a full bucket; negative takes more."""
+    requests_remaining: float | None
+    """Clamps the request level downwards, never upwards."""
+    tokens_remaining: float | None
+    """Clamps the token level downwards, never upwards."""
+    hold_seconds: float | None
+    """Parks the lane for this long; 0 releases it."""
+    hold_reason: str | None
+    """Error code to keep with the hold."""
+
+
+def adjust(buckets: LaneBuckets, *, now: datetime, **asked: Unpack[Corrections]) -> LaneBuckets:
+    """Correct a lane's picture after an answer of the provider.
 
     Returns:
         The lane to store. Its `rate_factor` is the one that holds now, recovery included.
     """
     buckets = _forget_past(_refilled(buckets, now), now)
-    current = rate_factor_at(buckets, now)
-    if rate_factor is not None:
-        current = min(1.0, max(RATE_FACTOR_MIN, rate_factor))
-    buckets = replace(buckets, rate_factor=current, factor_at=now)
-    if refund_tokens:
-        buckets = _capped(replace(buckets, tokens_level=buckets.tokens_level + refund_tokens))
-    if requests_remaining is not None:
-        buckets = replace(buckets, requests_level=min(buckets.requests_level, requests_remaining))
-    if tokens_remaining is not None:
-        buckets = replace(buckets, tokens_level=min(buckets.tokens_level, tokens_remaining))
-    if pause_seconds is not None and pause_seconds > 0:
-        until = now + timedelta(seconds=pause_seconds)
+    factor = asked.get("rate_factor")
+    current = rate_factor_at(buckets, now) if factor is None else factor
+    current = min(1.0, max(RATE_FACTOR_MIN, current))
+    tokens_level = buckets.tokens_level + asked.get("refund_tokens", 0)
+    buckets = _capped(replace(buckets, rate_factor=current, factor_at=now, tokens_level=tokens_level))
+    buckets = replace(
+        buckets,
+        requests_level=_clamped(buckets.requests_level, asked.get("requests_remaining")),
+        tokens_level=_clamped(buckets.tokens_level, asked.get("tokens_remaining")),
+    )
+    pause = asked.get("pause_seconds")
+    if pause is not None and pause > 0:
+        until = now + timedelta(seconds=pause)
         buckets = replace(buckets, paused_until=max(until, buckets.paused_until or until))
-    if hold_seconds is not None:
-        held = hold_seconds > 0
-        buckets = replace(
-            buckets,
-            held_until=now + timedelta(seconds=hold_seconds) if held else None,
-            held_reason=(hold_reason or "held") if held else None,
+    hold = asked.get("hold_seconds")
+    if hold is not None:
+        until = now + timedelta(seconds=hold)
+        reason = asked.get("hold_reason") or "held"
+        buckets = (
+            replace(buckets, held_until=until, held_reason=reason)
+            if hold > 0
+            else replace(buckets, held_until=None, held_reason=None)
         )
     return buckets
+
+
+def _clamped(level: float, remaining: float | None) -> float:
+    return level if remaining is None else min(level, remaining)
 
 
 def rate_factor_at(buckets: LaneBuckets, now: datetime) -> float:

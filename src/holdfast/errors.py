@@ -9,7 +9,7 @@ HoldfastError(code, hint)
 │                          · UnserializableValueError · CheckpointTypeError · CheckpointConflictError
 │                          · BudgetExceededError · MapFailedError · IsolationError
 │                          · JobTimeoutError · SoftLimitError · PoisonJobError · JobFailedError
-│                          · JobCancelledError
+│                          · JobCancelledError · SignalTimeoutError
 ├── StoreError             StoreUnavailableError (transient) · StoreFullError · StoreCorruptError
 ├── ArtifactError
 ├── DispatchError
@@ -241,6 +241,12 @@ class ValueTooLargeError(JobError):
     """A value exceeds a size limit."""
 
     code = "value_too_large"
+
+
+class SignalTimeoutError(JobError, TimeoutError):
+    """No signal came in the time given; the same in every later attempt, so not transient."""
+
+    code = "signal_timeout"
 
 
 class UnserializableValueError(JobError):

@@ -1,0 +1,32 @@
+"""Token counts before the provider has counted: bytes, no vocabulary.
+
+UTF-8 bytes / 4 over-counts English text by 4 to 18 % against OpenAI's tokenizers and needs
+nothing to be installed or downloaded; it can under-count scripts of one token per character.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from holdfast.llm.providers.base import Message, OutputSchema
+
+_BYTES_PER_TOKEN = 4
+_TOKENS_PER_MESSAGE = 4
+"""Role and separators of each message."""
+
+
+def estimate_text(text: str) -> int:
+    """Return the estimated tokens of a text, rounded up."""
+    return -(-len(text.encode()) // _BYTES_PER_TOKEN)
+
+
+def estimate_input(messages: Sequence[Message], schema: OutputSchema | None) -> int:
+    """Return the estimated prompt tokens of a call, its output schema included."""
+    total = sum(estimate_text(each["content"]) + _TOKENS_PER_MESSAGE for each in messages)
+    if schema is not None:
+        total += estimate_text(json.dumps(schema.schema, separators=(",", ":")))
+    return total
