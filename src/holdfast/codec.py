@@ -13,6 +13,7 @@ import math
 import sys
 import types
 import typing
+from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
@@ -147,7 +148,7 @@ def _record_adapter(record: type, what: str) -> tuple[pydantic.TypeAdapter[Any],
     Raises:
         UnserializableValueError: A later process could not find or rebuild it.
     """
-    type_name = f"{record.__module__}:{record.__qualname__}"
+    type_name = f"{public_module_name(record.__module__)}:{record.__qualname__}"
     adapter = _type_adapter(record)
     if adapter is None or _look_up(type_name) is not record:
         raise UnserializableValueError(
@@ -237,21 +238,40 @@ def _check_plain(value: Any, what: str) -> None:
             if any(type(key) is not str for key in item):
                 raise UnserializableValueError(
                     f"{what} holds a dict with keys that are not strings",
-                    hint="annotate the function's return type, e.g. '-> dict[int, str]'",
+                    hint="annotate its type where the function is defined, e.g. dict[int, str]",
                 )
             stack.extend(item.values())
         else:
             raise UnserializableValueError(
                 f"{what} holds a {kind.__module__}.{kind.__qualname__}, which JSON does not have",
-                hint="annotate the function's return type (a Pydantic model, dataclass or container "
-                "of them), or return plain JSON values",
+                hint="annotate its type where the function is defined (a Pydantic model, a dataclass or a "
+                "container of them), or use plain JSON values",
             )
+
+
+def public_module_name(module: str) -> str:
+    """Return the name under which another process can import a module: a script's file name."""
+    if module != "__main__":
+        return module
+    main = sys.modules["__main__"]
+    spec = getattr(main, "__spec__", None)
+    if spec is not None:
+        return str(spec.name)
+    path = getattr(main, "__file__", None)
+    return Path(path).stem if path else module
+
+
+def loaded_module(name: str) -> types.ModuleType | None:
+    """Return a module that is imported already, the running script included; None if it is not."""
+    if name == public_module_name("__main__"):
+        return sys.modules["__main__"]
+    return sys.modules.get(name)
 
 
 def _look_up(type_name: str) -> Any:
     """Find a class among the modules already imported: stored data must not trigger imports."""
     module_name, _, path = type_name.partition(":")
-    found: Any = sys.modules.get(module_name)
+    found: Any = loaded_module(module_name)
     for part in path.split("."):
         found = getattr(found, part, None)
     return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
@@ -60,6 +60,12 @@ class Budget:
     tokens: int | None = None
     """Input plus output tokens."""
 
+    if TYPE_CHECKING:
+
+        def __init__(
+            self, *, usd: Decimal | str | float | None = None, tokens: int | None = None
+        ) -> None: ...
+
     def __post_init__(self) -> None:
         """Accept int, float or str for `usd`, exactly as written.
 
@@ -67,7 +73,10 @@ class Budget:
             ValueError: A limit is negative or not a number.
         """
         if self.usd is not None:
-            usd = self.usd if isinstance(self.usd, Decimal) else Decimal(str(self.usd))
+            try:
+                usd = Decimal(str(self.usd))
+            except InvalidOperation:
+                usd = Decimal("NaN")
             if not usd.is_finite() or usd < 0:
                 raise ValueError(f"budget usd {self.usd!r} is not an amount of money; give a number >= 0")
             object.__setattr__(self, "usd", usd)
@@ -272,6 +281,14 @@ class CallStatus(StrEnum):
     """Ended without a usable answer; what it cost is booked."""
     UNCERTAIN = "uncertain"
     """In flight when its worker was lost: possibly paid, and possibly paid twice."""
+    LOST = "lost"
+    """Answered and booked, but the attempt ended before the step's result was stored: the next
+    attempt runs the step again and pays again."""
+
+    @property
+    def repeats(self) -> bool:
+        """Whether a later attempt has to make the same call again though this one may be paid for."""
+        return self in (CallStatus.UNCERTAIN, CallStatus.LOST)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -41,6 +41,9 @@ class Settings(BaseSettings):
     """Attempts that a worker runs at once."""
     drain_grace_seconds: Annotated[float, Field(ge=0, le=3600)] = 25.0
     """How long steps in flight may go on after SIGTERM."""
+    lease_seconds: Annotated[float, Field(ge=1, le=3600)] = 10.0
+    """How long a worker that gives no sign of life keeps its jobs; shorter is quicker to notice a dead
+    worker and quicker to take jobs from one that was only held up."""
     log_level: Literal["debug", "info", "warning", "error"] = "warning"
     """Least severe log lines to write."""
     log_format: Literal["text", "json"] = "text"
@@ -73,6 +76,11 @@ class Settings(BaseSettings):
     def artifacts_folder(self) -> Path:
         """The artifact folder with the default filled in."""
         return Path(self.artifacts) if self.artifacts else self.home / "artifacts"
+
+    @property
+    def uses_home(self) -> bool:
+        """Whether anything is kept in the home folder."""
+        return not (self.store and self.artifacts)
 
     @property
     def uses_openai(self) -> bool:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from holdfast.store.parameters import (
     COMPENSATION_KEY,
+    OUTPUT_COMPLETED,
     POISON_LOST_WORKERS,
     RESERVED_KEY_PREFIX,
     UNDO_KEY_PREFIX,
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "COMPENSATION_KEY",
+    "OUTPUT_COMPLETED",
     "POISON_LOST_WORKERS",
     "RESERVED_KEY_PREFIX",
     "UNDO_KEY_PREFIX",
@@ -127,7 +129,8 @@ class Store(Protocol):
         """End the attempt: hand back, retry later, suspend, or finish the job.
 
         Emits `attempt.failed` or `attempt.released` for QUEUED, `job.suspended`, or
-        `job.completed|failed|cancelled`. Reserved calls of the attempt become uncertain.
+        `job.completed|failed|cancelled`. Reserved calls of the attempt become uncertain; for
+        QUEUED, settled calls of steps without a stored result become lost.
         A cancel request that arrived since the claim turns SUSPENDED and QUEUED-with-delay into
         QUEUED at once, so that a worker compensates; one that the attempt knew of does not, so
         that a failing compensation keeps its waits.
@@ -154,7 +157,8 @@ class Store(Protocol):
         """Queue a failed or cancelled job again; finished steps stay, undone ones are forgotten.
 
         Forgets the compensation record, undo checkpoints and the steps they took back, begun
-        marks, error, cancel request, lost workers. Emits `job.queued`.
+        marks, error, cancel request, lost workers, counted attempts.
+        Emits `job.queued`.
 
         Raises:
             JobNotFoundError: There is none with this id.
@@ -217,8 +221,10 @@ class Store(Protocol):
         """
         ...
 
-    async def rescue_jobs(self) -> Sequence[str]:
+    async def rescue_jobs(self, dead: Sequence[str] = ()) -> Sequence[str]:
         """Sign off every worker whose heartbeat has expired and queue its jobs again.
+
+        So are the workers of `dead`, which the caller knows to be gone, whatever their heartbeat.
 
         Each job counts one more lost worker, gets the attempt number back and an
         `attempt.lost` event.
@@ -253,6 +259,9 @@ class Store(Protocol):
         self, lease: Lease, checkpoint: Checkpoint, events: Sequence[NewEvent]
     ) -> None:
         """Store the result of a finished step, with `events` and reset `lost_workers`.
+
+        An `output.completed` event among them empties the step's `output.delta` events, so that
+        streamed text is not kept twice; their numbers stay.
 
         Writing the same key twice with an equal value is allowed, so a worker that lost the
         reply may repeat the call. `number` and `finished_at` are the store's to set.

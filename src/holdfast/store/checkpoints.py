@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from holdfast.errors import CheckpointConflictError
-from holdfast.store.base import COMPENSATION_KEY, RESERVED_KEY_PREFIX, UNDO_KEY_PREFIX
+from holdfast.store.base import COMPENSATION_KEY, OUTPUT_COMPLETED, RESERVED_KEY_PREFIX, UNDO_KEY_PREFIX
 from holdfast.store.events import add_event, add_events, lease_lost
 from holdfast.store.rows import CHECKPOINT_SQL, checkpoint_from, encode_json
 
@@ -55,12 +55,23 @@ UPDATE jobs SET event_seq = event_seq + ?, step_number = step_number + 1, lost_w
 WHERE id = ? RETURNING event_seq
 """
 
+_COMPACT = """
+UPDATE events SET data = CAST('{}' AS BLOB)
+WHERE job = ? AND type = 'output.delta' AND json_extract(CAST(data AS TEXT), '$.key') = ?
+"""
+
 _ARTIFACT = """
 INSERT INTO artifacts (job, name, step_key, sha256, size_bytes, media_type, created_at)
 VALUES (?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (job, name) DO UPDATE SET
     step_key = excluded.step_key, sha256 = excluded.sha256, size_bytes = excluded.size_bytes,
     media_type = excluded.media_type, created_at = excluded.created_at
+"""
+
+
+_LOSE = """
+UPDATE calls SET status = 'lost' WHERE job = ? AND epoch = ? AND status = 'settled'
+    AND step_key NOT IN (SELECT key FROM checkpoints WHERE job = ? AND finished = 1)
 """
 
 
@@ -107,6 +118,8 @@ def put_checkpoint(
     add_event(tx, lease.row, first, "step.completed", fields)
     if events:
         add_events(tx, lease.row, first + 1, events)
+        if any(event.type == OUTPUT_COMPLETED for event in events):
+            tx.execute(_COMPACT, (lease.row, key))
     tx.topics.add(lease.job_id)
 
 
@@ -121,6 +134,11 @@ def _check_repeated(tx: Transaction, lease: Lease, checkpoint: Checkpoint) -> No
         raise lease_lost(lease)
     if row != (checkpoint.value, checkpoint.blob):
         raise CheckpointConflictError(step_key=checkpoint.key, job_id=lease.job_id)
+
+
+def lose_answers(tx: Transaction, job: int, epoch: int) -> None:
+    """Mark what an epoch that is over has paid for and not kept: the job's next attempt pays again."""
+    tx.execute(_LOSE, (job, epoch, job))
 
 
 def load_checkpoints(tx: Transaction, job: int) -> dict[str, Checkpoint]:

@@ -153,7 +153,7 @@ def retry_job(tx: Transaction, job_id: str) -> Job:
     tx.execute("UPDATE payloads SET output = NULL, error = NULL WHERE job = ?", (target.row,))
     tx.execute(
         "UPDATE jobs SET cancel_requested_at = NULL, cancel_seq = 0, lost_workers = 0,"
-        " finished_at = NULL WHERE id = ?",
+        " attempt = 0, finished_at = NULL WHERE id = ?",
         (target.row,),
     )
     target.queue(tx)

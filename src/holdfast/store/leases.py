@@ -9,7 +9,7 @@ import msgspec
 from holdfast.model import Job, JobStatus, Lease
 from holdfast.store import hints
 from holdfast.store.base import POISON_LOST_WORKERS, Claim, Settlement
-from holdfast.store.checkpoints import load_checkpoints
+from holdfast.store.checkpoints import load_checkpoints, lose_answers
 from holdfast.store.controls import doubt_reserved_calls, mark_uncertain
 from holdfast.store.events import add_event, lease_lost, read_signals
 from holdfast.store.rows import (
@@ -188,8 +188,10 @@ def settle_attempt(tx: Transaction, lease: Lease, settlement: Settlement) -> Job
     tx.topics.add(lease.job_id)
     if status.terminal:
         tx.topics.add(hints.ended(lease.job_id))
-    if status is JobStatus.QUEUED and not delay:
-        tx.topics.add(hints.QUEUED)
+    if status is JobStatus.QUEUED:
+        lose_answers(tx, lease.row, lease.epoch)
+        if not delay:
+            tx.topics.add(hints.QUEUED)
     return job
 
 

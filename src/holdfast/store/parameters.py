@@ -23,6 +23,9 @@ UNDO_KEY_PREFIX = RESERVED_KEY_PREFIX + "undo/"
 COMPENSATION_KEY = RESERVED_KEY_PREFIX + "compensation"
 """The checkpoint that records the decision to compensate, and how the job is to end."""
 
+OUTPUT_COMPLETED = "output.completed"
+"""Event that ends a step's streamed text: the step's result holds it now."""
+
 POISON_LOST_WORKERS = 3
 """Workers lost in the same step before its job is given up."""
 

@@ -204,8 +204,8 @@ class SqliteStore:
     async def release_worker(self, worker_id: str) -> Sequence[str]:
         return await self._write(lambda tx: workers.release_worker(tx, worker_id))
 
-    async def rescue_jobs(self) -> Sequence[str]:
-        return await self._write(workers.rescue_jobs)
+    async def rescue_jobs(self, dead: Sequence[str] = ()) -> Sequence[str]:
+        return await self._write(lambda tx: workers.rescue_jobs(tx, dead))
 
     async def wake_jobs(self, *, redispatch_after: timedelta) -> Wakeup:
         return await self._write(lambda tx: controls.wake_jobs(tx, redispatch_after))

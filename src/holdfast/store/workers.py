@@ -9,12 +9,14 @@ import msgspec
 from holdfast.model import JobStatus
 from holdfast.store import hints
 from holdfast.store.base import Pulse, StoreReport, WorkerRecord
+from holdfast.store.checkpoints import lose_answers
 from holdfast.store.events import add_event
 from holdfast.store.lanes import list_lanes
 from holdfast.store.rows import encode_json, moment
 
 if TYPE_CHECKING:
     import sqlite3
+    from collections.abc import Sequence
 
     from holdfast.store.writer import Transaction
 
@@ -38,7 +40,7 @@ UPDATE workers SET host = ?, pid = ?, queues = ?, slots = ?, running = ?, lease_
 _HAND_BACK = """
 UPDATE jobs SET status = 'queued', worker_id = NULL, attempt = attempt - 1, announced_at = ?,
     event_seq = event_seq + 1, lost_workers = lost_workers + ?
-WHERE worker_id = ? RETURNING id, job_id, event_seq
+WHERE worker_id = ? RETURNING id, job_id, event_seq, epoch
 """
 
 
@@ -66,8 +68,11 @@ def release_worker(tx: Transaction, worker_id: str) -> list[str]:
     return _hand_back(tx, worker_id, lost=False)
 
 
-def rescue_jobs(tx: Transaction) -> list[str]:
+def rescue_jobs(tx: Transaction, dead: Sequence[str]) -> list[str]:
     """See `Store.rescue_jobs`."""
+    tx.executemany(
+        "UPDATE workers SET expires_at = 0 WHERE worker_id = ?", [(worker_id,) for worker_id in dead]
+    )
     expired = tx.execute("DELETE FROM workers WHERE expires_at <= ? RETURNING worker_id", (tx.now,))
     return [
         job_id for (worker_id,) in expired.fetchall() for job_id in _hand_back(tx, worker_id, lost=True)
@@ -79,12 +84,13 @@ def _hand_back(tx: Transaction, worker_id: str, *, lost: bool) -> list[str]:
         ("attempt.lost", {"worker_id": worker_id}) if lost else ("attempt.released", None)
     )
     rows = tx.execute(_HAND_BACK, (tx.now, int(lost), worker_id)).fetchall()
-    for row, job_id, seq in rows:
+    for row, job_id, seq, epoch in rows:
         add_event(tx, row, seq, event_type, fields)
+        lose_answers(tx, row, epoch)
         tx.topics.add(job_id)
     if rows:
         tx.topics.add(hints.QUEUED)
-    return [job_id for _, job_id, _ in rows]
+    return [job_id for _, job_id, _, _ in rows]
 
 
 def inspect(connection: sqlite3.Connection, schema: str) -> StoreReport:

@@ -1,0 +1,1 @@
+"""Artifacts: files that jobs make, addressed by content."""

@@ -1,0 +1,333 @@
+"""The state of one attempt while it runs: what is in flight, what waits, and why it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import TYPE_CHECKING, cast
+
+from holdfast import codec
+from holdfast.engine.pacing import DeltaBuffer
+from holdfast.engine.progress import PROGRESS_INTERVAL_SECONDS, ProgressMeter
+from holdfast.errors import LeaseLost, StoreError
+from holdfast.model import SuspendReason
+from holdfast.store.base import OUTPUT_COMPLETED, NewEvent
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import datetime
+
+    from holdfast.artifacts.base import ArtifactStore
+    from holdfast.clock import Clock
+    from holdfast.engine.registry import JobKind
+    from holdfast.model import Checkpoint, Event, Progress
+    from holdfast.store.base import Claim, Store
+
+logger = logging.getLogger(__name__)
+
+SUSPEND_GRACE_SECONDS = 0.1
+"""How long an attempt with waiting branches may show no step before it suspends.
+
+Code between steps may be on its way to the next step; it runs again after the wake-up anyway."""
+
+_BRANCHES_END_SECONDS = 3.0
+"""How long the end of a job function waits for branches that hold on after their cancellation."""
+
+SIGNAL_TYPE = "holdfast:signal"
+"""Type name of checkpoints that record which signal a wait took."""
+
+EVENTS_BUFFERED_MAX = 1_000
+"""Events kept for a store that does not answer; then the oldest are dropped and counted."""
+
+
+class Ending(Enum):
+    """Why the engine ends an attempt before its function returns."""
+
+    CANCEL = auto()
+    """The job's end was requested."""
+    DRAIN = auto()
+    """The worker leaves the fleet."""
+    SUSPEND = auto()
+    """Everything that is left to do waits for a time or a signal."""
+    HARD_LIMIT = auto()
+    """The job ran out of time."""
+    LOST = auto()
+    """The lease is gone: nothing may be written any more."""
+
+
+@dataclass(slots=True, eq=False)
+class Wait:
+    """A branch of the job that waits for something other than a step."""
+
+    reason: SuspendReason | None
+    """None for a branch that only waits because the worker is draining."""
+    until: datetime | None = None
+    """When it ends by itself."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Services:
+    """The seams that attempts work with; one for all attempts of a worker."""
+
+    store: Store
+    artifacts: ArtifactStore
+    clock: Clock
+    resources: dict[type, object]
+    """What job code may ask for by type."""
+
+
+class Attempt:
+    """One attempt: its lease, what it knows, and what it is doing right now."""
+
+    def __init__(self, claim: Claim, kind: JobKind, services: Services) -> None:
+        self.job = claim.job
+        self.lease = claim.lease
+        self.kind = kind
+        self.store = services.store
+        self.artifacts = services.artifacts
+        self.clock = services.clock
+        self.resources = services.resources
+        self.checkpoints: dict[str, Checkpoint] = dict(claim.checkpoints)
+        self.signals: list[Event] = list(claim.signals)
+        self.taken_signals = {
+            codec.from_json(found.value)["signal_seq"]
+            for found in claim.checkpoints.values()
+            if found.type_name == SIGNAL_TYPE and found.value is not None
+        }
+        """Numbers of the signals that waits have taken."""
+        self.seen_seq = claim.job.event_seq
+        """Signals and budgets up to this event number are known to this attempt."""
+        self.meter = ProgressMeter(claim.job.progress, claim.history, claim.checkpoints)
+        self.deltas = DeltaBuffer(self.emit)
+        self.careful = claim.job.lost_workers > 0
+        """After a lost worker every step's beginning is recorded, to find the one that kills."""
+        self.used_keys: set[str] = set()
+        self.used_maps: set[str] = set()
+        self.ending: Ending | None = None
+        self.task: asyncio.Task[object] | None = None
+        self.draining = asyncio.Event()
+        self.idle = asyncio.Event()
+        """Set when only waits are left; see `_look_idle`."""
+        self.started_at = self.clock.monotonic()
+        self.soft_limit_raised = False
+        self.compensating = False
+        """Set once the job is being taken back: a cancel request changes nothing any more."""
+        self.waits_at_end: list[Wait] = []
+        """What the branches waited for when the attempt was found idle."""
+        self.changes = 0
+        """Changes announced so far; see `changed`."""
+        self._steps_numbered = max((found.number for found in self.checkpoints.values()), default=0)
+        self._running_steps = 0
+        self._branches: set[asyncio.Task[object]] = set()
+        """The tasks of job code that are in a step or a wait: they end with the attempt even if
+        job code has let go of them."""
+        self.waits: list[Wait] = []
+        """The branches that wait now."""
+        self._idle_timer: asyncio.TimerHandle | None = None
+        self._changed = asyncio.Event()
+        self._events: list[NewEvent] = []
+        self._progress: Progress | None = None
+        self._progress_timer: asyncio.TimerHandle | None = None
+        self._flusher: asyncio.Task[None] | None = None
+
+    # what is going on ------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def running_step(self) -> Iterator[None]:
+        """Count a step as running: the attempt is not idle meanwhile."""
+        task = _current_task()
+        self._branches.add(task)
+        self._running_steps += 1
+        self._stop_looking_idle()
+        try:
+            yield
+        finally:
+            self._branches.discard(task)
+            self._running_steps -= 1
+            self._look_idle()
+
+    @contextlib.contextmanager
+    def waiting(self, wait: Wait) -> Iterator[None]:
+        """Count a branch as waiting: once nothing else is left, the attempt ends."""
+        task = _current_task()
+        self._branches.add(task)
+        self.waits.append(wait)
+        self._look_idle()
+        try:
+            yield
+        finally:
+            self._branches.discard(task)
+            self.waits.remove(wait)
+            self._stop_looking_idle()
+            self._look_idle()
+
+    def count_step(self) -> int:
+        """Return the next number in the order of steps, as the store will count it."""
+        self._steps_numbered += 1
+        return self._steps_numbered
+
+    def _look_idle(self) -> None:
+        if self._running_steps or not self.waits or self.idle.is_set() or self._idle_timer is not None:
+            return
+        if asyncio.current_task() is self.task:
+            # The job's own task is the one that waits: there is no branch left to go on.
+            self.idle.set()
+            return
+        loop = asyncio.get_running_loop()
+        self._idle_timer = loop.call_later(SUSPEND_GRACE_SECONDS, self._become_idle)
+
+    def _become_idle(self) -> None:
+        # A step that began or a wait that ended since would have cancelled the timer.
+        self._idle_timer = None
+        self.idle.set()
+
+    def _stop_looking_idle(self) -> None:
+        self.idle.clear()
+        if self._idle_timer is not None:
+            self._idle_timer.cancel()
+            self._idle_timer = None
+
+    # ending ------------------------------------------------------------------------------------
+
+    def end(self, ending: Ending) -> None:
+        """End the attempt from outside its code; a lost lease outranks every other reason."""
+        if ending is Ending.CANCEL and self.compensating:
+            return
+        if self.ending is None or ending is Ending.LOST:
+            self.ending = ending
+        if self.task is not None:
+            self.task.cancel()
+            self._cancel_branches(self.task)
+
+    async def end_branches(self) -> None:
+        """Cancel what the job function left running when it ended: its results have no taker."""
+        left = self._cancel_branches(None)
+        if left:
+            await asyncio.wait(left, timeout=_BRANCHES_END_SECONDS)
+
+    def _cancel_branches(self, spared: asyncio.Task[object] | None) -> list[asyncio.Task[object]]:
+        left = [task for task in self._branches if task is not spared]
+        for task in left:
+            task.cancel()
+        return left
+
+    def drain(self) -> None:
+        """Start no further step; the attempt ends when the running ones have."""
+        self.draining.set()
+
+    @property
+    def active_seconds(self) -> float:
+        """Time under a worker: earlier attempts and this one."""
+        return self.job.active_seconds + self.clock.monotonic() - self.started_at
+
+    # news from outside ---------------------------------------------------------------------------
+
+    def announce_change(self) -> None:
+        """Let waiting branches look again: a signal may have come, a budget may have grown."""
+        self.changes += 1
+        if self.waits:
+            self._changed.set()
+            self._changed = asyncio.Event()
+
+    def announce_settled_calls(self) -> None:
+        """Let branches that wait for budget try again: a step has ended and with it its reservations."""
+        self.changes += 1
+        if any(wait.reason is SuspendReason.BUDGET for wait in self.waits):
+            self.announce_change()
+
+    async def changed(self, since: int) -> None:
+        """Return once more changes were announced than the `since` that the caller has looked at."""
+        while self.changes == since:
+            await self._changed.wait()
+
+    async def refresh_signals(self) -> None:
+        """Read the signals that arrived since the claim or the last call."""
+        found = await self.store.read_events(
+            self.job.job_id, after=self.seen_seq, limit=1_000, types=("signal.received",)
+        )
+        self.signals.extend(event for event in found if event.seq > self.seen_seq)
+        self.seen_seq = max((self.seen_seq, *(event.seq for event in found)))
+
+    # events ------------------------------------------------------------------------------------
+
+    def emit(self, event_type: str, fields: dict[str, object]) -> None:
+        """Append an event soon: together with others, in order, without waiting for it."""
+        self._events.append(NewEvent(type=event_type, data=codec.to_json(fields)))
+        del self._events[:-EVENTS_BUFFERED_MAX]
+        self._start_flusher()
+
+    def tell_progress(self) -> None:
+        """Append a progress event now, or a moment later if the last one is very recent."""
+        if self._progress_timer is not None:
+            return
+        if self.meter.due(self.clock):
+            self._emit_progress()
+        else:
+            loop = asyncio.get_running_loop()
+            self._progress_timer = loop.call_later(PROGRESS_INTERVAL_SECONDS, self._emit_progress)
+
+    def _emit_progress(self) -> None:
+        if self._progress_timer is not None:
+            self._progress_timer.cancel()
+            self._progress_timer = None
+        self._progress = progress = self.meter.snapshot(self.clock)
+        self.emit(
+            "progress",
+            {
+                "done": progress.done,
+                "total": progress.total,
+                "fraction": round(progress.fraction, 4),
+                "label": progress.label,
+                "eta_seconds": None if progress.eta_seconds is None else round(progress.eta_seconds, 1),
+            },
+        )
+
+    async def end_output(self, key: str) -> tuple[NewEvent, ...]:
+        """Store the rest of a step's streamed text and return the event by which its result replaces it."""
+        if not self.deltas.has_streamed(key):
+            return ()
+        await self._flush_all()
+        return (NewEvent(type=OUTPUT_COMPLETED, data=codec.to_json({"key": key})),)
+
+    async def close_events(self) -> None:
+        """Store what was emitted and stop the timers; the attempt is over."""
+        if self._progress_timer is not None:
+            self._emit_progress()
+        self._stop_looking_idle()
+        await self._flush_all()
+
+    async def _flush_all(self) -> None:
+        self.deltas.flush()
+        self._start_flusher()
+        while self._flusher is not None:
+            await asyncio.shield(self._flusher)
+
+    def _start_flusher(self) -> None:
+        if self._events and self._flusher is None and self.ending is not Ending.LOST:
+            self._flusher = asyncio.create_task(self._flush(), name=f"events of {self.job.job_id}")
+
+    async def _flush(self) -> None:
+        batch: list[NewEvent] = []
+        try:
+            while self._events and self.ending is not Ending.LOST:
+                batch, self._events = self._events, []
+                progress, self._progress = self._progress, None
+                await self.store.append_events(self.lease, batch, progress)
+        except LeaseLost:
+            self.end(Ending.LOST)
+        except StoreError as error:
+            # Events are for readers; the job itself does not depend on them.
+            logger.warning(
+                "events dropped",
+                extra={"job_id": self.job.job_id, "count": len(batch), "error": error.code},
+            )
+        finally:
+            self._flusher = None
+
+
+def _current_task() -> asyncio.Task[object]:
+    # Coroutines of job code only ever run in tasks.
+    return cast("asyncio.Task[object]", asyncio.current_task())

@@ -1,0 +1,293 @@
+"""What a caller does with jobs: submit, look, wait, cancel, signal, retry, fork, read."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from holdfast import codec
+from holdfast.engine.registry import JobKind
+from holdfast.errors import (
+    DispatchError,
+    InvalidInputError,
+    JobCancelledError,
+    JobFailedError,
+    JobNotFinishedError,
+)
+from holdfast.ids import new_id
+from holdfast.model import Budget, JobStatus
+from holdfast.store.base import JobQuery, NewJob
+from holdfast.store.hints import ended
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+    from datetime import timedelta
+
+    from holdfast.artifacts.base import ArtifactStore
+    from holdfast.dispatch.base import Dispatcher
+    from holdfast.engine.registry import Registry
+    from holdfast.model import Artifact, Event, Job
+    from holdfast.store.base import JobRecords, Store
+
+logger = logging.getLogger(__name__)
+
+IDEMPOTENCY_KEY_CHARACTERS_MAX = 255
+EVENT_PAGE = 500
+
+
+class JobClient:
+    """Jobs of one store, from outside. Holds no state of its own; needs no worker nearby."""
+
+    def __init__(
+        self, store: Store, registry: Registry, dispatcher: Dispatcher, artifacts: ArtifactStore
+    ) -> None:
+        self._store = store
+        self._registry = registry
+        self._dispatcher = dispatcher
+        self.artifact_store = artifacts
+        """Where the content of artifacts lies."""
+
+    async def submit(
+        self,
+        kind: str,
+        value: Any = None,
+        *,
+        idempotency_key: str | None = None,
+        queue: str | None = None,
+        priority: int | None = None,
+        tenant: str | None = None,
+        budget: Budget | None = None,
+        delay: timedelta | None = None,
+    ) -> Job:
+        """Accept a job durably and return it.
+
+        Args:
+            kind: A registered kind.
+            value: Its input, fitting the kind's declared type.
+            idempotency_key: The same key with the same input gives the same job.
+            queue: Instead of the kind's own.
+            priority: Higher first; the kind's own by default.
+            tenant: Whose job it is.
+            budget: Instead of the kind's own.
+            delay: Not started before.
+
+        Raises:
+            UnknownJobKindError: No such kind is registered here.
+            InvalidInputError: The input does not fit, or the key is too long.
+            IdempotencyConflictError: The key belongs to a different request.
+        """
+        job_kind = self._registry.get(kind)
+        if (
+            idempotency_key is not None
+            and not 0 < len(idempotency_key) <= IDEMPOTENCY_KEY_CHARACTERS_MAX
+        ):
+            raise InvalidInputError(
+                f"idempotency key of {len(idempotency_key)} characters",
+                hint=f"use 1 to {IDEMPOTENCY_KEY_CHARACTERS_MAX}, e.g. a hash of the request",
+            )
+        new = NewJob(
+            job_id=new_id("job"),
+            kind=kind,
+            queue=queue or job_kind.queue,
+            input=job_kind.encode_input(value),
+            priority=job_kind.priority if priority is None else priority,
+            tenant=tenant,
+            idempotency_key=idempotency_key,
+            budget=budget or job_kind.budget,
+            delay=delay,
+        )
+        submitted = await self._store.insert_job(new)
+        await self._announce(submitted.job)
+        return submitted.job
+
+    async def get(self, job_id: str) -> Job:
+        """Return the job.
+
+        Raises:
+            JobNotFoundError: There is none with this id.
+        """
+        return await self._store.get_job(job_id)
+
+    async def list(self, query: JobQuery | None = None) -> Sequence[Job]:
+        """Return jobs, newest first."""
+        return await self._store.list_jobs(query or JobQuery())
+
+    async def records(self, job_id: str) -> JobRecords:
+        """Return the job's steps and ledger.
+
+        Raises:
+            JobNotFoundError: There is none with this id.
+        """
+        return await self._store.get_records(job_id)
+
+    async def cancel(self, job_id: str) -> Job:
+        """Ask for the job's end; its owner acts within a second.
+
+        Raises:
+            JobNotFoundError: There is none with this id.
+            JobFinishedError: It has completed or failed.
+        """
+        job = await self._store.cancel_job(job_id)
+        await self._announce(job)
+        return job
+
+    async def signal(self, job_id: str, name: str, payload: Any = None) -> int:
+        """Send the job a signal and return the number of its event.
+
+        Raises:
+            JobNotFoundError: There is none with this id.
+            JobFinishedError: It is terminal.
+            UnserializableValueError: The payload has no JSON form.
+        """
+        text, _ = codec.encode_value(payload, None, what=f"payload of signal {name!r}")
+        seq = await self._store.signal_job(job_id, name, text)
+        await self._dispatch(job_id)
+        return seq
+
+    async def retry(self, job_id: str) -> Job:
+        """Run a failed or cancelled job again from where it ended; finished steps stay.
+
+        Raises:
+            JobNotFoundError, JobFinishedError, JobNotFinishedError: It cannot be retried.
+        """
+        job = await self._store.retry_job(job_id)
+        await self._announce(job)
+        return job
+
+    async def fork(
+        self,
+        job_id: str,
+        *,
+        keep: Sequence[str] | None = None,
+        value: Any = None,
+        budget: Budget | None = None,
+    ) -> Job:
+        """Queue a copy of a job that keeps its finished steps, or only those named.
+
+        Args:
+            job_id: The source; it may be in any status and is not changed.
+            keep: Step keys to keep; None for all finished ones.
+            value: Another input; the source's by default.
+            budget: Another budget; the source's by default.
+
+        Raises:
+            JobNotFoundError, InvalidInputError: The source or a key of `keep` does not exist.
+        """
+        source = await self._store.get_job(job_id)
+        kind = self._registry.get(source.kind)
+        new = NewJob(
+            job_id=new_id("job"),
+            kind=source.kind,
+            queue=source.queue,
+            input=source.input if value is None else kind.encode_input(value),
+            priority=source.priority,
+            tenant=source.tenant,
+            budget=budget or source.budget,
+        )
+        job = await self._store.fork_job(job_id, new, keep=keep)
+        await self._announce(job)
+        return job
+
+    async def set_budget(self, job_id: str, budget: Budget) -> Job:
+        """Replace the job's budget; a job that waits for budget goes on.
+
+        Raises:
+            JobNotFoundError: There is none with this id.
+            JobFinishedError: It is terminal.
+        """
+        job = await self._store.set_budget(job_id, budget)
+        await self._announce(job)
+        return job
+
+    async def events(self, job_id: str, *, after: int = 0) -> AsyncIterator[Event]:
+        """Yield the job's events in order, live, from after `after` until the job has ended.
+
+        Raises:
+            JobNotFoundError: There is none with this id.
+        """
+        with self._store.hints.subscribe(job_id) as grown:
+            while True:
+                grown.clear()
+                # The status is read before the events: what ends a job is its last event.
+                status = (await self._store.get_job(job_id)).status
+                page = await self._store.read_events(job_id, after=after, limit=EVENT_PAGE)
+                for event in page:
+                    after = event.seq
+                    yield event
+                if page:
+                    continue
+                if status.terminal:
+                    return
+                await grown.wait()
+
+    async def wait(self, job_id: str) -> Job:
+        """Return the job once it is terminal.
+
+        Raises:
+            JobNotFoundError: There is none with this id.
+        """
+        with self._store.hints.subscribe(ended(job_id)) as hint:
+            while True:
+                hint.clear()
+                job = await self._store.get_job(job_id)
+                if job.status.terminal:
+                    return job
+                await hint.wait()
+
+    async def result(self, job_id: str) -> Any:
+        """Wait for the job and return its output, typed as its kind declares.
+
+        Raises:
+            JobFailedError: It failed.
+            JobCancelledError: It was cancelled.
+        """
+        return self.output_of(await self.wait(job_id))
+
+    def output_of(self, job: Job) -> Any:
+        """Decode the output of a completed job.
+
+        Raises:
+            JobFailedError: It failed.
+            JobCancelledError: It was cancelled.
+            JobNotFinishedError: It has not ended.
+        """
+        if job.status is JobStatus.FAILED:
+            told = f"{job.error.type}: {job.error.message}" if job.error else "no error was recorded"
+            raise JobFailedError(f"job {job.job_id!r} (kind {job.kind!r}) failed: {told}")
+        if job.status is JobStatus.CANCELLED:
+            raise JobCancelledError(f"job {job.job_id!r} (kind {job.kind!r}) was cancelled")
+        if job.output is None:
+            raise JobNotFinishedError(
+                job_id=job.job_id, status=job.status.value, action="give its output"
+            )
+        kind: JobKind | None = self._registry.get(job.kind) if job.kind in self._registry else None
+        declared = kind.output_type if kind else None
+        return codec.decode_value(job.output, declared, None, what=f"output of job {job.job_id!r}")
+
+    async def artifacts(self, job_id: str) -> Sequence[Artifact]:
+        """Return the files that the job has saved so far.
+
+        Raises:
+            JobNotFoundError: There is none with this id.
+        """
+        records = await self._store.get_records(job_id)
+        return [found.artifact for found in records.checkpoints if found.artifact is not None]
+
+    def stream_artifact(self, artifact: Artifact) -> AsyncIterator[bytes]:
+        """Yield an artifact's content in chunks.
+
+        Raises:
+            ArtifactError: It cannot be read.
+        """
+        return self.artifact_store.stream(artifact.sha256)
+
+    async def _announce(self, job: Job) -> None:
+        if job.status is JobStatus.QUEUED:
+            await self._dispatch(job.job_id)
+
+    async def _dispatch(self, job_id: str) -> None:
+        try:
+            await self._dispatcher.dispatch((job_id,))
+        except DispatchError as error:
+            # The job is durable; the waker announces it again.
+            logger.warning("dispatch failed", extra={"job_id": job_id, "error": error.code})

@@ -1,0 +1,155 @@
+"""Map over a manifest: steps with bounded concurrency, progress and a failure policy."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+from holdfast.engine.steps import StepCall, StepOptions, check_public_key, run_step
+from holdfast.errors import MapFailedError, StepFailedError, StepUsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from holdfast.engine.attempt import Attempt
+
+CONCURRENCY_DEFAULT = 8
+
+
+class OnError(StrEnum):
+    """What a map does when an item fails for good."""
+
+    FAIL = "fail"
+    """Start no further item, let those in flight finish and be stored, then raise the first error."""
+    FINISH = "finish"
+    """Finish all the others, then raise `MapFailedError` with every failure."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MapCall:
+    """A function over items, on its way to becoming steps."""
+
+    name: str
+    items: Sequence[Any]
+    function: Callable[[Any], Any]
+    key: Callable[[Any], str] | None
+    weight: Callable[[Any], float] | None
+    label: Callable[[Any], str] | None
+    concurrency: int
+    on_error: OnError
+    options: StepOptions
+
+
+async def run_map(attempt: Attempt, call: MapCall) -> list[Any]:
+    """Run every item as a step `NAME/KEY` and return the results in item order.
+
+    Raises:
+        StepUsageError: Two items have one key, an item needs a key function, or a number is off.
+        StepFailedError: An item failed for good, under `OnError.FAIL`.
+        MapFailedError: Items failed for good, under `OnError.FINISH`.
+    """
+    check_public_key(call.name)
+    if call.concurrency < 1:
+        raise StepUsageError(
+            f"map {call.name!r} has concurrency {call.concurrency!r}", hint="give at least 1"
+        )
+    if call.name in attempt.used_maps:
+        raise StepUsageError(
+            f"map {call.name!r} was used twice in job {attempt.job.job_id!r}",
+            hint="give the second one another name",
+        )
+    attempt.used_maps.add(call.name)
+    keys = _keys(call)
+    weights = [float(call.weight(item)) if call.weight else 1.0 for item in call.items]
+    stored = (attempt.checkpoints.get(f"{call.name}/{key}") for key in keys)
+    finished = [found is not None and found.finished for found in stored]
+    attempt.meter.begin_map(
+        call.name,
+        total=sum(weights),
+        done=sum(weight for weight, done in zip(weights, finished, strict=True) if done),
+        concurrency=min(call.concurrency, len(keys) or 1),
+        clock=attempt.clock,
+    )
+    attempt.tell_progress()
+    work = _Work(attempt, call, keys, weights)
+    return await work.run()
+
+
+def _keys(call: MapCall) -> list[str]:
+    keys = []
+    for item in call.items:
+        if call.key is not None:
+            keys.append(str(call.key(item)))
+        elif isinstance(item, (str, int)) and not isinstance(item, bool):
+            keys.append(str(item))
+        else:
+            raise StepUsageError(
+                f"map {call.name!r} has items of type {type(item).__name__}, which have no key of their own",
+                hint="pass key=, a function from an item to a short stable name",
+            )
+    seen: set[str] = set()
+    for key in keys:
+        if key in seen:
+            raise StepUsageError(
+                f"map {call.name!r} has two items with the key {key!r}",
+                hint="make key= tell the items apart; it must not depend on their order",
+            )
+        seen.add(key)
+    return keys
+
+
+class _Work:
+    """The items of one map on their way."""
+
+    def __init__(self, attempt: Attempt, call: MapCall, keys: list[str], weights: list[float]) -> None:
+        self._attempt = attempt
+        self._call = call
+        self._keys = keys
+        self._weights = weights
+        self._results: list[Any] = [None] * len(keys)
+        self._failures: dict[str, BaseException] = {}
+        self._stopped_by: Exception | None = None
+        """An error that is not one item's own, such as the job's soft limit."""
+        self._next = iter(range(len(keys)))
+
+    async def run(self) -> list[Any]:
+        lanes = min(self._call.concurrency, len(self._keys))
+        async with asyncio.TaskGroup() as group:
+            for _ in range(lanes):
+                group.create_task(self._work_off())
+        if self._stopped_by is not None:
+            raise self._stopped_by
+        if self._failures:
+            self._raise_failures()
+        return self._results
+
+    async def _work_off(self) -> None:
+        for index in self._next:
+            try:
+                await self._run_item(index)
+            except StepFailedError as error:
+                self._failures[self._keys[index]] = error
+            except Exception as error:  # noqa: BLE001 - raised by `run` once nothing is in flight
+                self._stopped_by = self._stopped_by or error
+            if self._stopped_by or (self._failures and self._call.on_error is OnError.FAIL):
+                return
+
+    async def _run_item(self, index: int) -> None:
+        call, item = self._call, self._call.items[index]
+        key = f"{call.name}/{self._keys[index]}"
+        stored = self._attempt.checkpoints.get(key)
+        was_finished = stored is not None and stored.finished
+        self._results[index] = await run_step(
+            self._attempt, StepCall(key, call.function, (item,), {}, call.options)
+        )
+        if not was_finished:
+            label = call.label(item) if call.label else self._keys[index]
+            self._attempt.meter.finish_item(self._weights[index], label)
+            self._attempt.tell_progress()
+
+    def _raise_failures(self) -> None:
+        if self._call.on_error is OnError.FAIL:
+            raise next(iter(self._failures.values()))
+        raise MapFailedError(name=self._call.name, failures=self._failures, total=len(self._keys))

@@ -1,0 +1,167 @@
+"""Job kinds: which function runs a job, with which limits and types."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import pydantic
+
+from holdfast.codec import decode_value, describe_invalid, encode_value, parameter_types, return_type
+from holdfast.errors import (
+    ConfigError,
+    DuplicateJobKindError,
+    InvalidInputError,
+    UnknownJobKindError,
+    UnserializableValueError,
+)
+from holdfast.model import Budget, RetryPolicy
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from datetime import timedelta
+
+_NO_INPUT = type(None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobKind:
+    """A registered job function with its defaults."""
+
+    kind: str
+    function: Callable[..., Awaitable[Any]]
+    queue: str
+    """The line its jobs wait in, unless the submission says otherwise."""
+    input_type: Any
+    """Declared type of the argument; None when undeclared, `NoneType` when it takes none."""
+    output_type: Any
+    """Declared type of the return value; None when undeclared."""
+    retry: RetryPolicy = field(default_factory=RetryPolicy)
+    """For transient errors that job code itself raises; steps have policies of their own."""
+    step_retry: RetryPolicy = field(default_factory=RetryPolicy)
+    """For steps that name no policy."""
+    soft_limit: timedelta | None = None
+    """After this much time under a worker the next step raises `SoftLimitError`."""
+    hard_limit: timedelta | None = None
+    """After this much time under a worker the job fails."""
+    budget: Budget = field(default_factory=Budget)
+    priority: int = 0
+
+    def encode_input(self, value: Any) -> bytes:
+        """Validate and encode an input.
+
+        Raises:
+            InvalidInputError: It does not fit the declared type.
+        """
+        if self.input_type is _NO_INPUT and value is not None:
+            raise InvalidInputError(
+                f"job kind {self.kind!r} takes no input, got a {type(value).__name__}",
+                hint="submit it without an input, or give its function a second parameter",
+            )
+        if self.input_type not in (None, _NO_INPUT):
+            try:
+                value = pydantic.TypeAdapter(self.input_type).validate_python(value)
+            except pydantic.ValidationError as error:
+                raise InvalidInputError(
+                    f"input of job kind {self.kind!r} does not fit its model: {describe_invalid(error)}"
+                ) from None
+        try:
+            text, _ = encode_value(value, self.input_type, what=f"input of job kind {self.kind!r}")
+        except UnserializableValueError as error:
+            raise InvalidInputError(error.message, hint=error.hint) from None
+        return text
+
+    def decode_input(self, text: bytes) -> Any:
+        """Decode a stored input.
+
+        Raises:
+            CheckpointTypeError: It does not fit the type that the code now declares.
+        """
+        return decode_value(text, self.input_type, None, what=f"input of job kind {self.kind!r}")
+
+
+class Registry:
+    """The job kinds of one application, by name."""
+
+    def __init__(self) -> None:
+        self._kinds: dict[str, JobKind] = {}
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The registered kinds, sorted."""
+        return tuple(sorted(self._kinds))
+
+    def __contains__(self, kind: str) -> bool:
+        return kind in self._kinds
+
+    def get(self, kind: str) -> JobKind:
+        """Return the kind.
+
+        Raises:
+            UnknownJobKindError: It is not registered.
+        """
+        try:
+            return self._kinds[kind]
+        except KeyError:
+            raise UnknownJobKindError(kind=kind, known=self.names) from None
+
+    def add(self, kind: str, function: Callable[..., Awaitable[Any]], **options: Any) -> JobKind:
+        """Register `function` under `kind`; `options` are fields of `JobKind`.
+
+        Raises:
+            DuplicateJobKindError: The name is taken.
+            ConfigError: The function is not an `async def` of a context and at most one input.
+        """
+        if kind in self._kinds:
+            raise DuplicateJobKindError(kind=kind)
+        _check_kind_name(kind)
+        input_type = _input_type(kind, function)
+        job_kind = JobKind(
+            kind=kind,
+            function=function,
+            queue=options.pop("queue", None) or kind,
+            input_type=input_type,
+            output_type=return_type(function),
+            **{name: value for name, value in options.items() if value is not None},
+        )
+        self._kinds[kind] = job_kind
+        return job_kind
+
+
+def _check_kind_name(kind: str) -> None:
+    if not isinstance(kind, str):
+        raise ConfigError(
+            f"a job kind must be a name, got {kind!r}", hint='write @app.job("name") with parentheses'
+        )
+    if not kind or len(kind) > 200 or any(character.isspace() for character in kind):
+        raise ConfigError(
+            f"job kind {kind!r} is not a usable name", hint="use 1 to 200 characters without white space"
+        )
+
+
+def _input_type(kind: str, function: Callable[..., Awaitable[Any]]) -> Any:
+    if not inspect.iscoroutinefunction(function):
+        raise ConfigError(
+            f"job kind {kind!r} is registered with {function!r}, which is not an 'async def' function",
+            hint="write the job as 'async def name(job: JobContext, input: Model) -> Result'",
+        )
+    parameters = list(inspect.signature(function).parameters.values())
+    extra = [
+        p
+        for p in parameters[2:]
+        if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
+    ]
+    if not parameters or extra:
+        raise ConfigError(
+            f"job kind {kind!r}: its function takes {len(parameters)} parameters",
+            hint="a job takes the JobContext and at most one input; put several values into one model",
+        )
+    if len(parameters) == 1:
+        return _NO_INPUT
+    if parameters[1].kind is parameters[1].KEYWORD_ONLY:
+        raise ConfigError(
+            f"job kind {kind!r}: its input {parameters[1].name!r} is keyword-only",
+            hint="make it the second positional parameter",
+        )
+    return parameter_types(function).get(parameters[1].name)
