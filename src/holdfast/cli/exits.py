@@ -1,0 +1,79 @@
+"""Exit statuses, and which error ends with which."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+from holdfast.errors import (
+    ConfigError,
+    HoldfastError,
+    IdempotencyConflictError,
+    JobCancelledError,
+    JobFailedError,
+    JobFinishedError,
+    JobNotFinishedError,
+    JobNotFoundError,
+    RequestError,
+    StoreError,
+    UnknownJobKindError,
+)
+from holdfast.model import JobStatus
+
+
+class ExitStatus(IntEnum):
+    """What a command tells the shell; documented in `docs/reference/cli.md`."""
+
+    OK = 0
+    """Done."""
+    FAILED = 1
+    """Something unexpected, or `doctor` found a problem."""
+    USAGE = 2
+    """The command line or an input cannot be used."""
+    JOB_FAILED = 3
+    """The job has failed; `holdfast jobs retry` goes on from there."""
+    JOB_CANCELLED = 4
+    """The job was cancelled."""
+    NOT_FOUND = 5
+    """There is no such job or artifact."""
+    CONFLICT = 6
+    """The job is not in a status that allows this, or the key belongs to another request."""
+    PARKED = 75
+    """The job waits for a higher budget; nothing goes on by itself."""
+    UNAVAILABLE = 69
+    """The store cannot be used right now."""
+    CONFIGURATION = 78
+    """Settings or an installation that cannot work."""
+    INTERRUPTED = 130
+    """Ctrl-C; the work was handed back and goes on with the same command."""
+    TERMINATED = 143
+    """SIGTERM; otherwise as 130."""
+
+
+# The first class that fits decides, so special cases stand before their bases.
+_BY_ERROR: tuple[tuple[type[HoldfastError], ExitStatus], ...] = (
+    (JobNotFoundError, ExitStatus.NOT_FOUND),
+    (IdempotencyConflictError, ExitStatus.CONFLICT),
+    (JobFinishedError, ExitStatus.CONFLICT),
+    (JobNotFinishedError, ExitStatus.CONFLICT),
+    (UnknownJobKindError, ExitStatus.USAGE),
+    (RequestError, ExitStatus.USAGE),
+    (JobFailedError, ExitStatus.JOB_FAILED),
+    (JobCancelledError, ExitStatus.JOB_CANCELLED),
+    (StoreError, ExitStatus.UNAVAILABLE),
+    (ConfigError, ExitStatus.CONFIGURATION),
+)
+
+_BY_STATUS = {
+    JobStatus.FAILED: ExitStatus.JOB_FAILED,
+    JobStatus.CANCELLED: ExitStatus.JOB_CANCELLED,
+}
+
+
+def status_of_error(error: HoldfastError) -> ExitStatus:
+    """Return the exit status for an error that ends a command."""
+    return next((status for kind, status in _BY_ERROR if isinstance(error, kind)), ExitStatus.FAILED)
+
+
+def status_of_job(status: JobStatus) -> ExitStatus:
+    """Return the exit status for a command that ends with a job in this status."""
+    return _BY_STATUS.get(status, ExitStatus.OK)

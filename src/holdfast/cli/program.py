@@ -1,0 +1,138 @@
+"""All commands together, the global options, and how errors end the process."""
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from importlib.metadata import version as installed_version
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from holdfast.cli import doctor, jobs_change, jobs_look, migrate, report, worker
+from holdfast.cli.exits import ExitStatus, status_of_error
+from holdfast.cli.session import Session
+from holdfast.errors import HoldfastError
+from holdfast.settings import overridden
+
+program = typer.Typer(
+    name="holdfast",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+_jobs = typer.Typer(help="Look at jobs and steer them.", no_args_is_help=True, rich_markup_mode=None)
+
+
+def _print_version(wanted: bool) -> None:  # noqa: FBT001 - called by typer with the flag
+    if wanted:
+        sys.stdout.write(f"holdfast {installed_version('holdfast')}\n")
+        raise typer.Exit
+
+
+@program.callback()
+def configure(
+    context: typer.Context,
+    *,
+    app: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODULE:ATTRIBUTE",
+            help="The application whose jobs to run; the built-in reports by default.",
+        ),
+    ] = None,
+    home: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Where state is kept; .holdfast by default."),
+    ] = None,
+    store: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="The store; sqlite:///HOME/holdfast.db by default."),
+    ] = None,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks and debug logs.")] = False,
+    version: Annotated[  # noqa: ARG001 - its callback does it all
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    """Durable jobs for long AI work: they keep their place, whatever dies."""
+    level = "debug" if debug else None
+    context.with_resource(overridden(app=app, home=home, store=store, log_level=level))
+    context.obj = Session(debug=debug)
+
+
+program.command("report")(report.report)
+program.add_typer(_jobs, name="jobs")
+program.command("worker")(worker.worker)
+program.command("doctor")(doctor.doctor)
+program.command("migrate")(migrate.migrate)
+
+for _name, _command in (
+    ("list", jobs_look.list_jobs),
+    ("show", jobs_look.show_job),
+    ("watch", jobs_look.watch_job),
+    ("output", jobs_look.print_output),
+    ("artifact", jobs_look.save_artifact),
+    ("submit", jobs_change.submit_job),
+    ("cancel", jobs_change.cancel_job),
+    ("retry", jobs_change.retry_job),
+    ("fork", jobs_change.fork_job),
+    ("signal", jobs_change.signal_job),
+    ("budget", jobs_change.set_budget),
+):
+    _jobs.command(_name)(_command)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line and return its exit status."""
+    try:
+        typer.main.get_command(program).main(args=list(arguments), prog_name="holdfast")
+    except SystemExit as ended:
+        return _flushed(ended.code if isinstance(ended.code, int) else int(bool(ended.code)))
+    except KeyboardInterrupt:
+        return ExitStatus.INTERRUPTED
+    except HoldfastError as error:
+        _tell(error, arguments)
+        return status_of_error(error)
+    except Exception as error:  # noqa: BLE001 - the last stop: nothing else would tell people
+        _tell(error, arguments)
+        return ExitStatus.FAILED
+    return _flushed(ExitStatus.OK)
+
+
+def _flushed(status: int) -> int:
+    """Write what is buffered; a reader that has left is no error."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return status
+
+
+def _tell(error: Exception, arguments: Sequence[str]) -> None:
+    """Tell of an error in one paragraph, with its traceback only where that is wanted."""
+    from holdfast.cli.console import print_error, print_holdfast_error
+
+    if _wants_traceback(arguments):
+        traceback.print_exception(error)
+    if isinstance(error, HoldfastError):
+        print_holdfast_error(error)
+        return
+    print_error(
+        f"unexpected {type(error).__name__}: {error}",
+        "run the same command with --debug for the traceback; "
+        "finished work is kept, so it can simply be run again",
+    )
+
+
+def _wants_traceback(arguments: Sequence[str]) -> bool:
+    from holdfast.settings import load_settings
+
+    if "--debug" in arguments:
+        return True
+    try:
+        return load_settings().log_level == "debug"
+    except HoldfastError:
+        return False

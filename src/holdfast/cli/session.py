@@ -1,0 +1,81 @@
+"""What the global options chose, for the commands."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from holdfast.settings import load_settings
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    import typer
+
+    from holdfast.engine.client import JobClient
+    from holdfast.settings import Settings
+    from holdfast.wiring import App
+
+LogLevel = Literal["debug", "info", "warning", "error"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Session:
+    """One call of the command line."""
+
+    debug: bool = False
+    """Whether tracebacks are wanted."""
+
+    @property
+    def settings(self) -> Settings:
+        """The environment with the global options over it.
+
+        Raises:
+            ConfigError: A value cannot be used.
+        """
+        return load_settings()
+
+    def start_logging(self, *, level_default: LogLevel = "warning") -> None:
+        """Send logs to stderr, from `level_default` on unless the settings ask for another level."""
+        from holdfast.telemetry import configure_logging
+
+        settings = self.settings
+        level = settings.log_level
+        configure_logging(level_default if level == "warning" else level, settings.log_format)
+
+    def application(self) -> App:
+        """Return the application with its job kinds.
+
+        Raises:
+            ConfigError: It cannot be imported, or settings cannot be used.
+        """
+        from holdfast.wiring import load_app
+
+        settings = self.settings
+        self.start_logging()
+        if settings.app and str(Path.cwd()) not in sys.path:
+            # An installed command does not look for modules where it was started; people expect it to.
+            sys.path.insert(0, str(Path.cwd()))
+        return load_app(settings)
+
+    @contextlib.asynccontextmanager
+    async def store_client(self) -> AsyncIterator[JobClient]:
+        """Give a client that knows no job kinds: for looking at jobs and steering them.
+
+        Raises:
+            ConfigError, StoreError: The store cannot be used.
+        """
+        from holdfast.wiring import App
+
+        self.start_logging()
+        async with App(self.settings).client() as client:
+            yield client
+
+
+def session_of(context: typer.Context) -> Session:
+    """Return the session of a command's context."""
+    found: Session = context.obj
+    return found
