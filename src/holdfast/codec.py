@@ -80,7 +80,7 @@ def decode_value(text: bytes, annotation: Any, type_name: str | None, *, what: s
     """
     adapter = _adapter_for(annotation)
     if adapter is None and type_name is not None:
-        adapter = _type_adapter(_find_type(type_name, what))
+        adapter = type_adapter(_find_type(type_name, what))
     if adapter is None:
         return _decoder.decode(text)
     try:
@@ -134,7 +134,7 @@ def _is_record(value: Any) -> bool:
 
 
 @functools.lru_cache(maxsize=4096)
-def _type_adapter(annotation: Any) -> pydantic.TypeAdapter[Any] | None:
+def type_adapter(annotation: Any) -> pydantic.TypeAdapter[Any] | None:
     """Return an adapter; None for what Pydantic knows nothing of, such as `Awaitable[Page]`."""
     try:
         return pydantic.TypeAdapter(annotation)
@@ -149,7 +149,7 @@ def _record_adapter(record: type, what: str) -> tuple[pydantic.TypeAdapter[Any],
         UnserializableValueError: A later process could not find or rebuild it.
     """
     type_name = f"{public_module_name(record.__module__)}:{record.__qualname__}"
-    adapter = _type_adapter(record)
+    adapter = type_adapter(record)
     if adapter is None or _look_up(type_name) is not record:
         raise UnserializableValueError(
             f"{what} is of type {type_name!r}, which a later attempt could not rebuild",
@@ -161,7 +161,7 @@ def _record_adapter(record: type, what: str) -> tuple[pydantic.TypeAdapter[Any],
 def _adapter_for(annotation: Any) -> pydantic.TypeAdapter[Any] | None:
     if annotation is None or annotation in _PLAIN_TYPES:
         return None
-    return None if _is_plain_annotation(annotation) else _type_adapter(annotation)
+    return None if _is_plain_annotation(annotation) else type_adapter(annotation)
 
 
 def _is_plain_annotation(annotation: Any) -> bool:

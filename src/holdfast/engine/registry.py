@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import pydantic
 
-from holdfast.codec import decode_value, describe_invalid, encode_value, parameter_types, return_type
+from holdfast.codec import (
+    decode_value,
+    describe_invalid,
+    encode_value,
+    parameter_types,
+    return_type,
+    type_adapter,
+)
 from holdfast.errors import (
     ConfigError,
     DuplicateJobKindError,
@@ -61,7 +68,7 @@ class JobKind:
             )
         if self.input_type not in (None, _NO_INPUT):
             try:
-                value = pydantic.TypeAdapter(self.input_type).validate_python(value)
+                value = type_adapter(self.input_type).validate_python(value)
             except pydantic.ValidationError as error:
                 raise InvalidInputError(
                     f"input of job kind {self.kind!r} does not fit its model: {describe_invalid(error)}"

@@ -1,0 +1,91 @@
+import os
+from pathlib import Path
+
+import pytest
+
+from holdfast import settings as settings_module
+from holdfast.errors import ConfigError
+from holdfast.settings import load_settings
+
+
+@pytest.fixture(autouse=True)
+def empty_environment(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    for name in os.environ:
+        if name.startswith(("HOLDFAST_", "OPENAI_")):
+            monkeypatch.delenv(name)
+
+
+def test_defaults_need_no_server_and_no_key():
+    found = load_settings()
+
+    assert found.store_url == "sqlite:///.holdfast/holdfast.db"
+    assert found.artifacts_folder == Path(".holdfast/artifacts")
+    assert not found.uses_openai
+
+
+def test_variables_win_over_defaults(monkeypatch):
+    monkeypatch.setenv("HOLDFAST_HOME", "/srv/h")
+    monkeypatch.setenv("HOLDFAST_SLOTS", "7")
+    monkeypatch.setenv("HOLDFAST_UNKNOWN", "x")
+
+    found = load_settings()
+
+    assert (found.home, found.slots) == (Path("/srv/h"), 7)
+    assert found.store_url == "sqlite:////srv/h/holdfast.db"
+
+
+def test_store_and_artifacts_can_lie_elsewhere(monkeypatch):
+    monkeypatch.setenv("HOLDFAST_STORE", "sqlite:///jobs.db")
+    monkeypatch.setenv("HOLDFAST_ARTIFACTS", "/srv/files")
+
+    assert load_settings().store_url == "sqlite:///jobs.db"
+    assert load_settings().artifacts_folder == Path("/srv/files")
+
+
+@pytest.mark.parametrize("name", ["OPENAI_API_KEY", "HOLDFAST_OPENAI_API_KEY"])
+def test_key_is_taken_under_either_name_and_never_shown(monkeypatch, name):
+    monkeypatch.setenv(name, "sk-secret")
+
+    found = load_settings()
+
+    assert found.openai_api_key is not None
+    assert found.openai_api_key.get_secret_value() == "sk-secret"
+    assert "sk-secret" not in repr(found)
+    assert found.uses_openai
+
+
+@pytest.mark.parametrize(
+    ("provider", "base_url", "expected"),
+    [("auto", "http://x", True), ("openai", None, True), ("scripted", "http://x", False)],
+)
+def test_provider_is_picked_by_what_is_set(monkeypatch, provider, base_url, expected):
+    monkeypatch.setenv("HOLDFAST_PROVIDER", provider)
+    if base_url:
+        monkeypatch.setenv("OPENAI_BASE_URL", base_url)
+
+    assert load_settings().uses_openai is expected
+
+
+def test_every_variable_that_cannot_be_used_is_named(monkeypatch):
+    monkeypatch.setenv("HOLDFAST_SLOTS", "0")
+    monkeypatch.setenv("HOLDFAST_LOG_LEVEL", "loud")
+
+    with pytest.raises(ConfigError, match=r"slots: .*log_level: .*HOLDFAST_"):
+        load_settings()
+
+
+def test_settings_do_not_change_once_read():
+    with pytest.raises(Exception, match="frozen"):
+        setattr(load_settings(), "slots", 5)  # noqa: B010 - the type checker refuses it too
+
+
+def test_overrides_win_within_their_block_only(monkeypatch):
+    monkeypatch.setenv("HOLDFAST_SLOTS", "7")
+
+    with settings_module.overridden(slots=9, store=None):
+        with settings_module.overridden(model="m"):
+            assert (load_settings().slots, load_settings().model) == (9, "m")
+        assert load_settings().model != "m"
+
+    assert load_settings().slots == 7
