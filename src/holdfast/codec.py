@@ -190,7 +190,7 @@ def _encode_typed(value: Any, adapter: pydantic.TypeAdapter[Any], what: str) -> 
     if compares is not object.__eq__ and restored != value:
         raise UnserializableValueError(
             f"{what}, a {type(value).__name__}, would come back different from its stored form",
-            hint="annotate the exact type and use only fields that survive JSON (no NaN, no private state)",
+            hint="annotate the exact type and use only what survives JSON (no NaN, no private state)",
         )
     return text
 
@@ -230,7 +230,8 @@ def _check_plain(value: Any, what: str) -> None:
         elif kind is float:
             if not math.isfinite(item):
                 raise UnserializableValueError(
-                    f"{what} holds {item!r}, which JSON does not have", hint="return None or a string instead"
+                    f"{what} holds {item!r}, which JSON does not have",
+                    hint="return None or a string instead",
                 )
         elif kind is list:
             stack.extend(item)
@@ -244,7 +245,7 @@ def _check_plain(value: Any, what: str) -> None:
         else:
             raise UnserializableValueError(
                 f"{what} holds a {kind.__module__}.{kind.__qualname__}, which JSON does not have",
-                hint="annotate its type where the function is defined (a Pydantic model, a dataclass or a "
+                hint="annotate its type where the function is defined (a Pydantic model, dataclass or a "
                 "container of them), or use plain JSON values",
             )
 
@@ -279,7 +280,9 @@ def _look_up(type_name: str) -> Any:
 
 def _find_type(type_name: str, what: str) -> Any:
     found = _look_up(type_name)
-    if isinstance(found, type) and (issubclass(found, pydantic.BaseModel) or dataclasses.is_dataclass(found)):
+    if isinstance(found, type) and (
+        issubclass(found, pydantic.BaseModel) or dataclasses.is_dataclass(found)
+    ):
         return found
     raise CheckpointTypeError(
         f"stored {what} is of type {type_name!r}, which is not among the imported modules",

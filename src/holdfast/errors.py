@@ -464,7 +464,7 @@ class LaneHeldError(LLMError):
         self.until = until
 
 
-class LeaseLost(BaseException):  # noqa: N818 - control flow, not an error
+class LeaseLost(BaseException):
     """This attempt no longer owns the job: another claim, a rescue or a drain came between.
 
     Not to be caught by job code: nothing the attempt still does can be stored.

@@ -78,7 +78,9 @@ class Budget:
             except InvalidOperation:
                 usd = Decimal("NaN")
             if not usd.is_finite() or usd < 0:
-                raise ValueError(f"budget usd {self.usd!r} is not an amount of money; give a number >= 0")
+                raise ValueError(
+                    f"budget usd {self.usd!r} is not an amount of money; give a number >= 0"
+                )
             object.__setattr__(self, "usd", usd)
         if self.tokens is not None and self.tokens < 0:
             raise ValueError(f"budget tokens {self.tokens!r} is negative; give a number >= 0")

@@ -6,12 +6,13 @@ ledger, lanes) read it, so that job code never passes bookkeeping along.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from holdfast.model import Lease
 
 

@@ -182,7 +182,9 @@ class App:
             configure_logging(self.settings.log_level, self.settings.log_format)
 
         async def submit_and_wait() -> Any:
-            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, _interrupt, asyncio.current_task())
+            asyncio.get_running_loop().add_signal_handler(
+                signal.SIGTERM, _interrupt, asyncio.current_task()
+            )
             async with self.worker() as client:
                 job = await client.submit(kind, value, idempotency_key=idempotency_key)
                 return await client.result(job.job_id)
@@ -272,7 +274,9 @@ async def open_llm(
     else:
         provider = Scripted(offline_writer, clock=clock)
         model = ModelConfig(model="scripted", provider="scripted", price=FREE)
-    llm = LLM(LLMConfig.single(model), {model.provider: provider}, lanes=store, ledger=store, clock=clock)
+    llm = LLM(
+        LLMConfig.single(model), {model.provider: provider}, lanes=store, ledger=store, clock=clock
+    )
     try:
         yield llm
     finally:
@@ -287,7 +291,7 @@ def _openai_provider(settings: Settings, clock: Clock) -> Provider:
     if key is None and settings.openai_base_url is None:
         raise ConfigError(
             "model calls are to go to OpenAI, but there is no key",
-            hint="set OPENAI_API_KEY, or OPENAI_BASE_URL for another endpoint, or HOLDFAST_PROVIDER=scripted",
+            hint="set OPENAI_API_KEY, or OPENAI_BASE_URL, or HOLDFAST_PROVIDER=scripted",
         )
     # Endpoints without keys still want the header.
     secret = key.get_secret_value() if key else "none"

@@ -372,9 +372,6 @@ async def test_budget_raised_between_the_refusal_and_the_wait_is_not_missed(lab,
 
 
 @pytest.mark.timeout(5)
-@pytest.mark.xfail(
-    reason="the store wakes by the one reason on record, see Store.signal_job", raises=TimeoutError
-)
 async def test_signal_wakes_a_job_whose_other_branch_waits_for_budget(lab, job):
     """Both branches can go on; the reason on record is only the one that people can act on."""
     call, got = Paid(lab.store), Mark()

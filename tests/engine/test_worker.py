@@ -9,7 +9,7 @@ import pytest
 from holdfast import codec
 from holdfast.engine import heartbeat
 from holdfast.engine import worker as worker_module
-from holdfast.engine.attempt import Ending
+from holdfast.engine.attempt import Ending, Services
 from holdfast.errors import DispatchError, FatalError, LeaseLost, StoreError, StoreUnavailableError
 from holdfast.model import JobStatus, RetryPolicy
 from holdfast.store.base import Pulse, Store, WorkerRecord
@@ -734,15 +734,13 @@ async def test_sign_off_that_fails_is_left_to_the_rescuer(idle, caplog):
 
 async def test_worker_that_never_started_drains():
     nothing: Any = Nothing()
-    nothing.store = nothing
-    worker = worker_module.Worker(nothing, nothing, nothing)
+    services = Services(store=nothing, artifacts=nothing, clock=nothing, resources={})
+    worker = worker_module.Worker(services, nothing, nothing)
 
     await worker.drain()
 
 
 class Nothing:
-    store = clock = None
-
     async def release_worker(self, worker_id):
         return ()
 

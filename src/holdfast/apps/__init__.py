@@ -1,0 +1,1 @@
+"""The applications: products on the engine."""

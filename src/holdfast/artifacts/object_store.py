@@ -6,7 +6,6 @@ import asyncio
 import hashlib
 import os
 from datetime import UTC, timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import obstore
@@ -18,6 +17,7 @@ from holdfast.ids import content_hash, new_id
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
 
     from holdfast.clock import Clock
 

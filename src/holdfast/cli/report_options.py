@@ -42,7 +42,7 @@ class ReportOptions:
         typer.Option(min=1, max=20, metavar="N", help="Answers for each day, week, month, year."),
     ] = None
     concurrency: Annotated[
-        int | None, typer.Option(min=1, max=200, metavar="N", help="Model calls at the same time.")
+        int | None, typer.Option(min=1, max=500, metavar="N", help="Model calls at the same time.")
     ] = None
     budget: Annotated[
         str | None,

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-from dataclasses import dataclass
+import threading
+from dataclasses import dataclass, field
 from enum import Enum, auto
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from holdfast import codec
+from holdfast.engine.branches import Branches
 from holdfast.engine.pacing import DeltaBuffer
 from holdfast.engine.progress import PROGRESS_INTERVAL_SECONDS, ProgressMeter
 from holdfast.errors import LeaseLost, StoreError
@@ -17,21 +18,14 @@ from holdfast.model import SuspendReason
 from holdfast.store.base import OUTPUT_COMPLETED, NewEvent
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from datetime import datetime
-
     from holdfast.artifacts.base import ArtifactStore
     from holdfast.clock import Clock
+    from holdfast.engine.branches import Wait
     from holdfast.engine.registry import JobKind
     from holdfast.model import Checkpoint, Event, Progress
     from holdfast.store.base import Claim, Store
 
 logger = logging.getLogger(__name__)
-
-SUSPEND_GRACE_SECONDS = 0.1
-"""How long an attempt with waiting branches may show no step before it suspends.
-
-Code between steps may be on its way to the next step; it runs again after the wake-up anyway."""
 
 _BRANCHES_END_SECONDS = 3.0
 """How long the end of a job function waits for branches that hold on after their cancellation."""
@@ -58,16 +52,6 @@ class Ending(Enum):
     """The lease is gone: nothing may be written any more."""
 
 
-@dataclass(slots=True, eq=False)
-class Wait:
-    """A branch of the job that waits for something other than a step."""
-
-    reason: SuspendReason | None
-    """None for a branch that only waits because the worker is draining."""
-    until: datetime | None = None
-    """When it ends by itself."""
-
-
 @dataclass(slots=True, kw_only=True)
 class Services:
     """The seams that attempts work with; one for all attempts of a worker."""
@@ -77,10 +61,46 @@ class Services:
     clock: Clock
     resources: dict[type, object]
     """What job code may ask for by type."""
+    draining: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when the worker leaves: no further step starts, attempts end when the running ones have."""
 
 
 class Attempt:
     """One attempt: its lease, what it knows, and what it is doing right now."""
+
+    __slots__ = (
+        "_changed",
+        "_deltas",
+        "_events",
+        "_flusher",
+        "_loop",
+        "_progress",
+        "_progress_timer",
+        "_steps_numbered",
+        "_taken_signals",
+        "_thread",
+        "artifacts",
+        "branches",
+        "careful",
+        "changes",
+        "checkpoints",
+        "clock",
+        "compensating",
+        "draining",
+        "ending",
+        "job",
+        "kind",
+        "lease",
+        "meter",
+        "resources",
+        "seen_seq",
+        "signals",
+        "soft_limit_raised",
+        "started_at",
+        "store",
+        "used_keys",
+        "waits_at_end",
+    )
 
     def __init__(self, claim: Claim, kind: JobKind, services: Services) -> None:
         self.job = claim.job
@@ -92,25 +112,16 @@ class Attempt:
         self.resources = services.resources
         self.checkpoints: dict[str, Checkpoint] = dict(claim.checkpoints)
         self.signals: list[Event] = list(claim.signals)
-        self.taken_signals = {
-            codec.from_json(found.value)["signal_seq"]
-            for found in claim.checkpoints.values()
-            if found.type_name == SIGNAL_TYPE and found.value is not None
-        }
-        """Numbers of the signals that waits have taken."""
+        self._taken_signals: set[int] | None = None
         self.seen_seq = claim.job.event_seq
         """Signals and budgets up to this event number are known to this attempt."""
         self.meter = ProgressMeter(claim.job.progress, claim.history, claim.checkpoints)
-        self.deltas = DeltaBuffer(self.emit)
+        self._deltas: DeltaBuffer | None = None
         self.careful = claim.job.lost_workers > 0
         """After a lost worker every step's beginning is recorded, to find the one that kills."""
         self.used_keys: set[str] = set()
-        self.used_maps: set[str] = set()
         self.ending: Ending | None = None
-        self.task: asyncio.Task[object] | None = None
-        self.draining = asyncio.Event()
-        self.idle = asyncio.Event()
-        """Set when only waits are left; see `_look_idle`."""
+        self.draining = services.draining
         self.started_at = self.clock.monotonic()
         self.soft_limit_raised = False
         self.compensating = False
@@ -120,75 +131,21 @@ class Attempt:
         self.changes = 0
         """Changes announced so far; see `changed`."""
         self._steps_numbered = max((found.number for found in self.checkpoints.values()), default=0)
-        self._running_steps = 0
-        self._branches: set[asyncio.Task[object]] = set()
-        """The tasks of job code that are in a step or a wait: they end with the attempt even if
-        job code has let go of them."""
-        self.waits: list[Wait] = []
-        """The branches that wait now."""
-        self._idle_timer: asyncio.TimerHandle | None = None
-        self._changed = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+        self._thread = threading.get_ident()
+        self.branches = Branches(self._suspend)
+        """What job code is doing right now."""
+        self._changed: asyncio.Event | None = None
+        """Made when somebody waits for it: most of thousands of attempts never do."""
         self._events: list[NewEvent] = []
         self._progress: Progress | None = None
         self._progress_timer: asyncio.TimerHandle | None = None
         self._flusher: asyncio.Task[None] | None = None
 
-    # what is going on ------------------------------------------------------------------------
-
-    @contextlib.contextmanager
-    def running_step(self) -> Iterator[None]:
-        """Count a step as running: the attempt is not idle meanwhile."""
-        task = _current_task()
-        self._branches.add(task)
-        self._running_steps += 1
-        self._stop_looking_idle()
-        try:
-            yield
-        finally:
-            self._branches.discard(task)
-            self._running_steps -= 1
-            self._look_idle()
-
-    @contextlib.contextmanager
-    def waiting(self, wait: Wait) -> Iterator[None]:
-        """Count a branch as waiting: once nothing else is left, the attempt ends."""
-        task = _current_task()
-        self._branches.add(task)
-        self.waits.append(wait)
-        self._look_idle()
-        try:
-            yield
-        finally:
-            self._branches.discard(task)
-            self.waits.remove(wait)
-            self._stop_looking_idle()
-            self._look_idle()
-
     def count_step(self) -> int:
         """Return the next number in the order of steps, as the store will count it."""
         self._steps_numbered += 1
         return self._steps_numbered
-
-    def _look_idle(self) -> None:
-        if self._running_steps or not self.waits or self.idle.is_set() or self._idle_timer is not None:
-            return
-        if asyncio.current_task() is self.task:
-            # The job's own task is the one that waits: there is no branch left to go on.
-            self.idle.set()
-            return
-        loop = asyncio.get_running_loop()
-        self._idle_timer = loop.call_later(SUSPEND_GRACE_SECONDS, self._become_idle)
-
-    def _become_idle(self) -> None:
-        # A step that began or a wait that ended since would have cancelled the timer.
-        self._idle_timer = None
-        self.idle.set()
-
-    def _stop_looking_idle(self) -> None:
-        self.idle.clear()
-        if self._idle_timer is not None:
-            self._idle_timer.cancel()
-            self._idle_timer = None
 
     # ending ------------------------------------------------------------------------------------
 
@@ -198,25 +155,19 @@ class Attempt:
             return
         if self.ending is None or ending is Ending.LOST:
             self.ending = ending
-        if self.task is not None:
-            self.task.cancel()
-            self._cancel_branches(self.task)
+        if self.branches.main is not None:
+            self.branches.main.cancel()
+            self.branches.cancel()
 
     async def end_branches(self) -> None:
         """Cancel what the job function left running when it ended: its results have no taker."""
-        left = self._cancel_branches(None)
+        left = self.branches.cancel()
         if left:
             await asyncio.wait(left, timeout=_BRANCHES_END_SECONDS)
 
-    def _cancel_branches(self, spared: asyncio.Task[object] | None) -> list[asyncio.Task[object]]:
-        left = [task for task in self._branches if task is not spared]
-        for task in left:
-            task.cancel()
-        return left
-
-    def drain(self) -> None:
-        """Start no further step; the attempt ends when the running ones have."""
-        self.draining.set()
+    def _suspend(self) -> None:
+        self.waits_at_end = list(self.branches.waits)
+        self.end(Ending.SUSPEND)
 
     @property
     def active_seconds(self) -> float:
@@ -228,20 +179,33 @@ class Attempt:
     def announce_change(self) -> None:
         """Let waiting branches look again: a signal may have come, a budget may have grown."""
         self.changes += 1
-        if self.waits:
+        if self._changed is not None:
             self._changed.set()
-            self._changed = asyncio.Event()
+            self._changed = None
 
     def announce_settled_calls(self) -> None:
         """Let branches that wait for budget try again: a step has ended and with it its reservations."""
         self.changes += 1
-        if any(wait.reason is SuspendReason.BUDGET for wait in self.waits):
+        if any(wait.reason is SuspendReason.BUDGET for wait in self.branches.waits):
             self.announce_change()
 
     async def changed(self, since: int) -> None:
         """Return once more changes were announced than the `since` that the caller has looked at."""
         while self.changes == since:
+            if self._changed is None:
+                self._changed = asyncio.Event()
             await self._changed.wait()
+
+    @property
+    def taken_signals(self) -> set[int]:
+        """Numbers of the signals that waits have taken."""
+        if self._taken_signals is None:
+            self._taken_signals = {
+                codec.from_json(found.value)["signal_seq"]
+                for found in self.checkpoints.values()
+                if found.type_name == SIGNAL_TYPE and found.value is not None
+            }
+        return self._taken_signals
 
     async def refresh_signals(self) -> None:
         """Read the signals that arrived since the claim or the last call."""
@@ -254,7 +218,13 @@ class Attempt:
     # events ------------------------------------------------------------------------------------
 
     def emit(self, event_type: str, fields: dict[str, object]) -> None:
-        """Append an event soon: together with others, in order, without waiting for it."""
+        """Append an event soon: together with others, in order, without waiting for it.
+
+        May be called from the thread of a step.
+        """
+        if threading.get_ident() != self._thread:
+            self._loop.call_soon_threadsafe(self.emit, event_type, fields)
+            return
         self._events.append(NewEvent(type=event_type, data=codec.to_json(fields)))
         del self._events[:-EVENTS_BUFFERED_MAX]
         self._start_flusher()
@@ -285,9 +255,15 @@ class Attempt:
             },
         )
 
+    def add_delta(self, key: str, step_attempt: int, text: str) -> None:
+        """Add streamed text of a step to the events, coalesced."""
+        if self._deltas is None:
+            self._deltas = DeltaBuffer(self.emit)
+        self._deltas.add(key, step_attempt, text)
+
     async def end_output(self, key: str) -> tuple[NewEvent, ...]:
-        """Store the rest of a step's streamed text and return the event by which its result replaces it."""
-        if not self.deltas.has_streamed(key):
+        """Store the rest of a step's streamed text; return the event by which its result replaces it."""
+        if self._deltas is None or not self._deltas.has_streamed(key):
             return ()
         await self._flush_all()
         return (NewEvent(type=OUTPUT_COMPLETED, data=codec.to_json({"key": key})),)
@@ -296,11 +272,12 @@ class Attempt:
         """Store what was emitted and stop the timers; the attempt is over."""
         if self._progress_timer is not None:
             self._emit_progress()
-        self._stop_looking_idle()
+        self.branches.stop_looking()
         await self._flush_all()
 
     async def _flush_all(self) -> None:
-        self.deltas.flush()
+        if self._deltas is not None:
+            self._deltas.flush()
         self._start_flusher()
         while self._flusher is not None:
             await asyncio.shield(self._flusher)
@@ -326,8 +303,3 @@ class Attempt:
             )
         finally:
             self._flusher = None
-
-
-def _current_task() -> asyncio.Task[object]:
-    # Coroutines of job code only ever run in tasks.
-    return cast("asyncio.Task[object]", asyncio.current_task())

@@ -6,7 +6,6 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from holdfast import codec
-from holdfast.engine.registry import JobKind
 from holdfast.errors import (
     DispatchError,
     InvalidInputError,
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
 
     from holdfast.artifacts.base import ArtifactStore
     from holdfast.dispatch.base import Dispatcher
-    from holdfast.engine.registry import Registry
+    from holdfast.engine.registry import JobKind, Registry
     from holdfast.model import Artifact, Event, Job
     from holdfast.store.base import JobRecords, Store
 

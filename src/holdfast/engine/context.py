@@ -235,7 +235,7 @@ class JobContext:
         if found is None or not found.finished:
             await wait_while_draining(attempt)
             until = attempt.clock.now() + duration
-            with attempt.running_step():
+            with attempt.branches.running_step():
                 await store_checkpoint(
                     attempt, Checkpoint(key=key, value=codec.to_json({"until": until.isoformat()}))
                 )
@@ -297,7 +297,7 @@ class JobContext:
         if not (dot and noun.isidentifier() and verb.isidentifier()) or noun in _ENGINE_NOUNS:
             raise InvalidInputError(
                 f"event type {event_type!r} is not free to use",
-                hint=f"use 'noun.past_participle' with a noun other than {', '.join(sorted(_ENGINE_NOUNS))}",
+                hint=f"use 'noun.past_participle', no noun of {', '.join(sorted(_ENGINE_NOUNS))}",
             )
         codec.encode_value(fields, None, what=f"event {event_type!r}")
         self._attempt.emit(event_type, fields)
@@ -333,7 +333,7 @@ class JobContext:
         if found is not None and found.artifact is not None:
             return found.artifact
         await wait_while_draining(attempt)
-        with attempt.running_step():
+        with attempt.branches.running_step():
             if isinstance(content, Path):
                 sha256, size = await attempt.artifacts.put_file(content)
             else:

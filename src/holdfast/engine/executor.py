@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ from holdfast.store.base import POISON_LOST_WORKERS, UNDO_KEY_PREFIX
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import timedelta
 
     from holdfast.model import Job
 
@@ -62,8 +64,8 @@ async def _drive(attempt: Attempt, poisoned_by: str | None) -> Outcome:
 def _decided_by_claim(attempt: Attempt, poisoned_by: str | None) -> Outcome | None:
     if poisoned_by is not None:
         error = PoisonJobError(
-            f"job {attempt.job.job_id!r} lost {attempt.job.lost_workers} workers in step {poisoned_by!r}, "
-            f"the limit is {POISON_LOST_WORKERS}",
+            f"job {attempt.job.job_id!r} lost {attempt.job.lost_workers} workers in step "
+            f"{poisoned_by!r}, the limit is {POISON_LOST_WORKERS}",
             hint="look for what kills the process there (memory?); isolate=True keeps the worker alive",
         )
         return Outcome(status=JobStatus.FAILED, error=describe(error))
@@ -115,25 +117,35 @@ async def _run_compensation(attempt: Attempt, outcome: Outcome) -> Outcome:
 async def _supervise(
     attempt: Attempt, call: Callable[[], Any], finish: Callable[[asyncio.Task[Any]], Outcome]
 ) -> Outcome:
-    """Run `call` as the attempt's task, watching for idleness and the hard limit."""
+    """Run `call` as the attempt's task, watching for the hard limit."""
     task = asyncio.create_task(call(), name=f"job {attempt.job.job_id}")
-    attempt.task = task
-    watchers = [asyncio.ensure_future(watch) for watch in (_watch_idle(attempt), _watch_limit(attempt))]
+    attempt.branches.main = task
+    limit = None if attempt.compensating else attempt.kind.hard_limit
+    watcher = asyncio.create_task(_watch_limit(attempt, limit)) if limit is not None else None
     if attempt.ending is not None:
         task.cancel()
+    # Not `await task`, which would raise what job code raised, nor `asyncio.wait`, which holds
+    # half a kilobyte for each of thousands of waiting jobs.
+    ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    task.add_done_callback(functools.partial(_tell_ended, ended))
     try:
-        await asyncio.wait((task,))
+        await ended
     except asyncio.CancelledError:
         # The worker itself is torn down: nothing is settled, the lease runs out.
         attempt.end(Ending.LOST)
         await asyncio.wait((task,))
         raise
     finally:
-        for watcher in watchers:
+        if watcher is not None:
             watcher.cancel()
-        attempt.task = None
+        attempt.branches.main = None
     await attempt.end_branches()
     return _outcome(attempt, task, finish)
+
+
+def _tell_ended(ended: asyncio.Future[None], _: asyncio.Task[Any]) -> None:
+    if not ended.done():
+        ended.set_result(None)
 
 
 def _outcome(
@@ -157,22 +169,8 @@ def _outcome(
         return outcome_of_error(attempt, error)
 
 
-async def _watch_idle(attempt: Attempt) -> None:
-    """End the attempt when only waits are left."""
-    while True:
-        await attempt.idle.wait()
-        # A branch may have gone on between the setting of the event and this line.
-        if attempt.idle.is_set():
-            attempt.waits_at_end = list(attempt.waits)
-            attempt.end(Ending.SUSPEND)
-            return
-
-
-async def _watch_limit(attempt: Attempt) -> None:
+async def _watch_limit(attempt: Attempt, limit: timedelta) -> None:
     """End the attempt when the job's time is up; taking the job back has no such limit."""
-    limit = attempt.kind.hard_limit
-    if limit is None or attempt.compensating:
-        return
     await attempt.clock.sleep(max(0.0, limit.total_seconds() - attempt.active_seconds))
     attempt.end(Ending.HARD_LIMIT)
 

@@ -95,8 +95,8 @@ async def _converse(child: asyncio.subprocess.Process, request: bytes, arguments
     """
     if child.stdin is None or child.stdout is None:
         raise IsolationError("child process came without pipes; this is a defect of the platform")
-    with contextlib.suppress(ConnectionError):
-        # A child that died at once is reported by its exit status.
+    with contextlib.suppress(ConnectionError, RuntimeError):
+        # A child that died at once is reported by its exit status; uvloop raises RuntimeError then.
         child.stdin.write(request + b"\n" + arguments + b"\n")
         await child.stdin.drain()
     chunks, size = [], 0

@@ -55,13 +55,13 @@ async def run_map(attempt: Attempt, call: MapCall) -> list[Any]:
         raise StepUsageError(
             f"map {call.name!r} has concurrency {call.concurrency!r}", hint="give at least 1"
         )
-    if call.name in attempt.used_maps:
-        raise StepUsageError(
-            f"map {call.name!r} was used twice in job {attempt.job.job_id!r}",
-            hint="give the second one another name",
-        )
-    attempt.used_maps.add(call.name)
     keys = _keys(call)
+    repeated = next((key for key in keys if f"{call.name}/{key}" in attempt.used_keys), None)
+    if repeated is not None:
+        raise StepUsageError(
+            f"map {call.name!r} was used twice with the item {repeated!r} in job {attempt.job.job_id!r}",
+            hint="give the second map another name",
+        )
     weights = [float(call.weight(item)) if call.weight else 1.0 for item in call.items]
     stored = (attempt.checkpoints.get(f"{call.name}/{key}") for key in keys)
     finished = [found is not None and found.finished for found in stored]
@@ -86,7 +86,7 @@ def _keys(call: MapCall) -> list[str]:
             keys.append(str(item))
         else:
             raise StepUsageError(
-                f"map {call.name!r} has items of type {type(item).__name__}, which have no key of their own",
+                f"map {call.name!r} has items of type {type(item).__name__}, which have no key",
                 hint="pass key=, a function from an item to a short stable name",
             )
     seen: set[str] = set()

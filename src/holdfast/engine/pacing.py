@@ -57,6 +57,13 @@ class LoopWatch:
 class DeltaBuffer:
     """Collects streamed text per step attempt and emits it at most ten times a second."""
 
+    __slots__ = (
+        "_emit",
+        "_streamed",
+        "_texts",
+        "_timer",
+    )
+
     def __init__(self, emit: Callable[[str, dict[str, object]], None]) -> None:
         self._emit = emit
         self._texts: dict[tuple[str, int], list[str]] = {}

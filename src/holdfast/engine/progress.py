@@ -32,6 +32,22 @@ class ProgressMeter:
     step groups that have not begun are added by their history.
     """
 
+    __slots__ = (
+        "_concurrency",
+        "_emitted_at",
+        "_eta",
+        "_eta_at",
+        "_history",
+        "_known_groups",
+        "_map_group",
+        "_rate_done",
+        "_rate_since",
+        "done",
+        "label",
+        "step_seconds",
+        "total",
+    )
+
     def __init__(
         self, stored: Progress, history: Mapping[str, float], checkpoints: Mapping[str, Checkpoint]
     ) -> None:

@@ -66,9 +66,10 @@ class JobKind:
                 f"job kind {self.kind!r} takes no input, got a {type(value).__name__}",
                 hint="submit it without an input, or give its function a second parameter",
             )
-        if self.input_type not in (None, _NO_INPUT):
+        adapter = None if self.input_type in (None, _NO_INPUT) else type_adapter(self.input_type)
+        if adapter is not None:
             try:
-                value = type_adapter(self.input_type).validate_python(value)
+                value = adapter.validate_python(value)
             except pydantic.ValidationError as error:
                 raise InvalidInputError(
                     f"input of job kind {self.kind!r} does not fit its model: {describe_invalid(error)}"

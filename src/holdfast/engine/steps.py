@@ -11,7 +11,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 
 from holdfast import codec
-from holdfast.engine.attempt import Ending, Wait
+from holdfast.engine.attempt import Ending
+from holdfast.engine.branches import Wait
 from holdfast.engine.functions import encode_arguments, reference_to
 from holdfast.engine.isolation import check_isolated, run_isolated
 from holdfast.engine.pacing import LoopWatch
@@ -94,7 +95,7 @@ def _check_option(name: str, value: Any, wanted: type, example: str) -> None:
     if value is not None and not isinstance(value, wanted):
         raise StepUsageError(
             f"{name}={value!r} is a {type(value).__name__}",
-            hint=f"give {name}={example}; a keyword of that name for the function itself goes in by functools.partial",
+            hint=f"give {name}={example}; pass the function's own {name} by functools.partial",
         )
 
 
@@ -146,7 +147,7 @@ async def run_step(attempt: Attempt, call: StepCall) -> Any:
         await wait_while_draining(attempt)
         # The result is stored before the step counts as over: an attempt that looked idle in
         # between would be suspended and the result, already paid for, lost.
-        with attempt.running_step():
+        with attempt.branches.running_step():
             if not tally.begun:
                 await _record_beginning(attempt, call, found)
                 tally.begun = True
@@ -198,7 +199,7 @@ def claim_key(attempt: Attempt, key: str) -> None:
     if scope is not None and scope.lease.job_id == attempt.job.job_id:
         raise StepUsageError(
             f"step {key!r} was started inside step {scope.step_key!r} of job {attempt.job.job_id!r}",
-            hint="steps do not nest: return from the first step, then start the second from the job function",
+            hint="steps do not nest: return from the first, then start the second from the job function",
         )
     attempt.used_keys.add(key)
 
@@ -225,11 +226,15 @@ async def store_checkpoint(attempt: Attempt, checkpoint: Checkpoint) -> None:
     """Persist a finished step; holds on to the result while the store has passing trouble."""
     attempt.meter.finish_step(checkpoint.key, checkpoint.seconds)
     # Known here even if the wait for the commit is cancelled: compensation needs the result.
-    attempt.checkpoints[checkpoint.key] = replace(checkpoint, number=attempt.count_step())
+    if not checkpoint.number:
+        checkpoint = replace(checkpoint, number=attempt.count_step())
+    attempt.checkpoints[checkpoint.key] = checkpoint
     events = await attempt.end_output(checkpoint.key)
     try:
         await _insist(
-            attempt, checkpoint.key, lambda: attempt.store.put_checkpoint(attempt.lease, checkpoint, events)
+            attempt,
+            checkpoint.key,
+            lambda: attempt.store.put_checkpoint(attempt.lease, checkpoint, events),
         )
     except LeaseLost:
         attempt.end(Ending.LOST)
@@ -260,7 +265,7 @@ async def wait_while_draining(attempt: Attempt) -> None:
         # Job code went on after its cancellation: it must not start anything new.
         raise asyncio.CancelledError
     if attempt.draining.is_set():
-        with attempt.waiting(Wait(reason=None)):
+        with attempt.branches.waiting(Wait(reason=None)):
             await asyncio.Event().wait()
 
 
@@ -357,7 +362,7 @@ async def _run_once(attempt: Attempt, call: StepCall, tries: int) -> tuple[Any, 
         step_attempt=tries,
         priority=attempt.job.priority,
         tenant=attempt.job.tenant,
-        emit_delta=lambda text: attempt.deltas.add(call.key, tries, text),
+        emit_delta=lambda text: attempt.add_delta(call.key, tries, text),
     )
     loop = asyncio.get_running_loop()
     started = loop.call_later(
@@ -425,6 +430,7 @@ async def _checkpoint(attempt: Attempt, call: StepCall, result: _Result, tally: 
         else None,
         type_name=result.type_name,
         undo=begun.undo if begun else None,
+        number=attempt.count_step(),
         seconds=result.seconds,
         attempts=tally.tries,
     )
@@ -453,7 +459,7 @@ async def _wait_for_retry(attempt: Attempt, wait: timedelta) -> None:
     if wait > SUSPEND_WAIT:
         await wait_until(attempt, SuspendReason.SLEEP, attempt.clock.now() + wait)
         return
-    with attempt.running_step():
+    with attempt.branches.running_step():
         sleeping = asyncio.ensure_future(attempt.clock.sleep(wait.total_seconds()))
         draining = asyncio.ensure_future(attempt.draining.wait())
         try:
@@ -465,7 +471,7 @@ async def _wait_for_retry(attempt: Attempt, wait: timedelta) -> None:
 
 async def wait_until(attempt: Attempt, reason: SuspendReason, until: datetime) -> None:
     """Wait in memory while other branches work; the attempt suspends once only waits are left."""
-    with attempt.waiting(Wait(reason=reason, until=until)):
+    with attempt.branches.waiting(Wait(reason=reason, until=until)):
         while (left := (until - attempt.clock.now()).total_seconds()) > 0:
             await attempt.clock.sleep(left)
 
@@ -476,5 +482,5 @@ async def _wait_for_budget(attempt: Attempt, changes: int) -> None:
     Siblings in flight give back what they reserved and did not use; only when none is left does
     the job suspend until its budget is raised.
     """
-    with attempt.waiting(Wait(reason=SuspendReason.BUDGET)):
+    with attempt.branches.waiting(Wait(reason=SuspendReason.BUDGET)):
         await attempt.changed(changes)

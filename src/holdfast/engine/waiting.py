@@ -7,7 +7,8 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from holdfast import codec
-from holdfast.engine.attempt import SIGNAL_TYPE, Wait
+from holdfast.engine.attempt import SIGNAL_TYPE
+from holdfast.engine.branches import Wait
 from holdfast.engine.steps import claim_key, store_checkpoint, wait_while_draining
 from holdfast.errors import SignalTimeoutError
 from holdfast.model import Checkpoint, SuspendReason
@@ -42,7 +43,7 @@ async def wait_for_signal(
         signal = await _next_signal(attempt, name, deadline)
         record = {"signal_seq": None} if signal is None else _taken(signal)
         found = Checkpoint(key=key, value=codec.to_json(record), type_name=SIGNAL_TYPE)
-        with attempt.running_step():
+        with attempt.branches.running_step():
             await store_checkpoint(attempt, found)
     record = codec.from_json(found.value or b"{}")
     if record["signal_seq"] is None:
@@ -67,7 +68,7 @@ async def _deadline(attempt: Attempt, key: str, timeout: timedelta | None) -> da
     if found is None:
         text = codec.to_json((attempt.clock.now() + timeout).isoformat())
         found = Checkpoint(key=deadline_key, value=text)
-        with attempt.running_step():
+        with attempt.branches.running_step():
             await store_checkpoint(attempt, found)
     return datetime.fromisoformat(codec.from_json(found.value or b'""'))
 
@@ -84,7 +85,7 @@ async def _next_signal(attempt: Attempt, name: str, deadline: datetime | None) -
                 return signal
         if deadline is not None and attempt.clock.now() >= deadline:
             return None
-        with attempt.waiting(Wait(reason=SuspendReason.SIGNAL, until=deadline)):
+        with attempt.branches.waiting(Wait(reason=SuspendReason.SIGNAL, until=deadline)):
             await _change_or_deadline(attempt, changes, deadline)
 
 

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import os
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -67,7 +68,7 @@ class Worker:
         self.worker_id = ""
         self.rescuer = Rescuer(services.store, dispatcher, services.clock)
         self.waker = Waker(services.store, dispatcher, services.clock)
-        self._services = services
+        self._services = replace(services, draining=asyncio.Event())
         self._store = services.store
         self._registry = registry
         self._dispatcher = dispatcher
@@ -106,8 +107,7 @@ class Worker:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        for attempt in self._attempts.values():
-            attempt.drain()
+        self._services.draining.set()
         await self._wait_for_attempts(self._drain_grace.total_seconds())
         for attempt in self._attempts.values():
             attempt.end(Ending.DRAIN)

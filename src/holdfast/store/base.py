@@ -183,7 +183,8 @@ class Store(Protocol):
     async def signal_job(self, job_id: str, name: str, payload: bytes) -> int:
         """Append `signal.received` (`{"name", "payload"}`) and wake the job if it waits for signals.
 
-        Reasons SIGNAL and CHILDREN wait for signals. A wake appends `job.queued`.
+        Every reason but SLEEP counts as waiting for signals: a job tells one reason, but its
+        branches may wait for several things. A wake appends `job.queued`.
 
         Returns:
             The event's number.
@@ -195,7 +196,9 @@ class Store(Protocol):
         ...
 
     async def set_budget(self, job_id: str, budget: Budget) -> Job:
-        """Replace the job's budget, append `budget.changed`, wake the job if it waits for budget.
+        """Replace the job's budget, append `budget.changed`, wake a job that waits for it.
+
+        One that waits for quota is woken too: another of its branches may wait for the budget.
 
         Raises:
             JobNotFoundError: There is none with this id.
@@ -227,7 +230,8 @@ class Store(Protocol):
         So are the workers of `dead`, which the caller knows to be gone, whatever their heartbeat.
 
         Each job counts one more lost worker, gets the attempt number back and an
-        `attempt.lost` event.
+        `attempt.lost` event. Its settled calls of steps without a stored result
+        become lost: the next attempt pays for them again.
 
         Returns:
             The ids of those jobs.

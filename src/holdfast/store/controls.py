@@ -23,9 +23,6 @@ if TYPE_CHECKING:
 WAKE_MAX = 1_000
 """Jobs that one call of `wake_jobs` handles of each sort."""
 
-_SIGNALLED = frozenset({SuspendReason.SIGNAL, SuspendReason.CHILDREN})
-"""What a signal ends: a parent hears of its children by signals."""
-
 
 class _Target:
     """A job's row as far as a change from outside needs it."""
@@ -153,7 +150,7 @@ def retry_job(tx: Transaction, job_id: str) -> Job:
     tx.execute("UPDATE payloads SET output = NULL, error = NULL WHERE job = ?", (target.row,))
     tx.execute(
         "UPDATE jobs SET cancel_requested_at = NULL, cancel_seq = 0, lost_workers = 0,"
-        " attempt = 0, finished_at = NULL WHERE id = ?",
+        " attempt = 0, active_seconds = 0, finished_at = NULL WHERE id = ?",
         (target.row,),
     )
     target.queue(tx)
@@ -167,7 +164,9 @@ def signal_job(tx: Transaction, job_id: str, name: str, payload: bytes) -> int:
     seq = target.append(tx, "signal.received", {"name": name, "payload": msgspec.Raw(payload)})
     tx.execute("UPDATE jobs SET wake_seq = ? WHERE id = ?", (seq, target.row))
     tx.topics.add(hints.SIGNAL)
-    if target.reason in _SIGNALLED:
+    # A job that waits for a budget or a lane in one branch may wait for the signal in another;
+    # one that only sleeps does not. Waking it for nothing costs a claim.
+    if target.reason not in (None, SuspendReason.SLEEP):
         target.queue(tx)
     return seq
 
@@ -184,7 +183,7 @@ def set_budget(tx: Transaction, job_id: str, budget: Budget) -> Job:
     if _raised(target.budget_nanos, nanos) or _raised(target.budget_tokens, tokens):
         tx.execute("UPDATE jobs SET wake_seq = ? WHERE id = ?", (seq, target.row))
         tx.topics.add(hints.SIGNAL)
-    if target.reason is SuspendReason.BUDGET:
+    if target.reason in (SuspendReason.BUDGET, SuspendReason.QUOTA):
         target.queue(tx)
     return load_job(tx, job_id)
 

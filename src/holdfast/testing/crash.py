@@ -29,7 +29,7 @@ _TURNS_IN_FLIGHT = 3
 _BURIAL_SECONDS = 5.0
 
 
-class Died(BaseException):  # noqa: N818 - a signal, not an error; nobody may catch it
+class Died(BaseException):
     """The life that this code belongs to is over. Must not be caught."""
 
 

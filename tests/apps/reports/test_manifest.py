@@ -118,7 +118,9 @@ def test_strict_order_is_that_of_the_calendar():
 def test_longest_batches_come_first_unless_order_is_strict():
     manifest = horoscope_manifest(report_request())
 
-    assert [batch.kind for batch in manifest[-13:]] == ["monthly"] * 12 + ["yearly"]
+    weights = [batch.weight for batch in manifest]
+    assert weights == sorted(weights, reverse=True)
+    assert [batch.kind for batch in manifest[-12:]] == ["monthly"] * 12
 
 
 def test_split_goes_by_period_then_by_half_the_questions():

@@ -57,7 +57,10 @@ def test_same_request_gets_the_same_answer(facts):
 
 
 def test_answers_tell_of_the_day_they_are_about(facts):
-    texts = " ".join(written(horoscope_manifest(report_request(days_per_batch=1))[0], facts))
+    manifest = horoscope_manifest(report_request(days_per_batch=1))
+    first_day = next(batch for batch in manifest if batch.kind == "daily")
+
+    texts = " ".join(written(first_day, facts))
 
     assert "Moon in Cancer" in texts
     assert "16:13 UTC" in texts

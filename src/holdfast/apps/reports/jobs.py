@@ -76,7 +76,8 @@ async def make_report(
     document = await asyncio.to_thread(product.compose, request, facts, manifest, written)
     printed = await print_document(job, document, folder)
     artifact = await job.save_artifact(product.file_name, Path(printed.pdf.path))
-    await job.step("tidy", remove_folder, str(folder))
+    # No step, so that it runs in every attempt: each one lays the folder out again.
+    await asyncio.to_thread(remove_folder, str(folder))
     return ReportResult(
         artifact=artifact.name,
         sha256=artifact.sha256,

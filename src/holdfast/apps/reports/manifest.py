@@ -109,26 +109,27 @@ class Batch(BaseModel):
 def horoscope_manifest(request: ReportRequest) -> tuple[Batch, ...]:
     """Return the batches of a personal horoscope: 161 with the default options.
 
-    The order is that of writing: days and weeks by the calendar, which are the longest batches,
-    then the shorter months and the year, so that the last calls to end are not the longest. In
-    strict order the year comes first and a month and a week before its days, as in print.
+    The order is that of writing: the longest batches first, those of one length by the calendar,
+    so that no long call is left to wait for at the end. In strict order the year comes first and
+    a month and a week before its days, as in print.
     """
     start, options = request.start, request.options
     days, weeks, months, year = _periods(start, options)
-    long_ones = [
+    batches = [
         *_batches(days, options.days_per_batch),
         *_batches(weeks, options.weeks_per_batch),
+        *_batches(months, 1),
+        *_batches([year], 1),
     ]
-    short_ones = [*_batches(months, 1), *_batches([year], 1)]
     if options.strict_order:
         rank = {"yearly": 0, "monthly": 1, "weekly": 2, "daily": 3}
         return tuple(
             sorted(
-                short_ones + long_ones,
+                batches,
                 key=lambda batch: (batch.kind != "yearly", _begin(batch, start), rank[batch.kind]),
             )
         )
-    return (*sorted(long_ones, key=lambda batch: _begin(batch, start)), *short_ones)
+    return tuple(sorted(batches, key=lambda batch: (-batch.weight, _begin(batch, start))))
 
 
 def split(batch: Batch) -> tuple[Batch, ...]:

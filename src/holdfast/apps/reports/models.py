@@ -30,7 +30,7 @@ class WritingOptions(_Model):
     """Days that one model call writes."""
     weeks_per_batch: Annotated[int, Field(ge=1, le=8)] = 2
     """Weeks that one model call writes."""
-    concurrency: Annotated[int, Field(ge=1, le=200)] = 32
+    concurrency: Annotated[int, Field(ge=1, le=500)] = 100
     """Model calls at the same time; the provider's limits hold besides."""
     strict_order: bool = False
     """One call after another in the order of the calendar, as the published design did."""

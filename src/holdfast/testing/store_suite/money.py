@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from holdfast.errors import BudgetExceededError, InvalidInputError
-from holdfast.model import Budget, CallStatus, Usage
+from holdfast.model import Budget, CallStatus, JobStatus, Usage
 from holdfast.store.base import LaneAdjustment, LaneRequest, Store
 from holdfast.testing.store_suite.support import (
     StoreFixtures,
@@ -20,7 +20,9 @@ from holdfast.testing.store_suite.support import (
     last_event,
     lose_worker,
     outcome,
+    put,
     seconds,
+    settle,
     start,
 )
 
@@ -148,6 +150,46 @@ class MoneySuite(StoreFixtures):
 
         usage = (await store.get_job(lease.job_id)).usage
         assert (usage.uncertain_calls, usage.uncertain_usd) == (1, Decimal("0.09"))
+
+    async def test_settled_call_is_lost_with_its_worker_unless_its_step_was_stored(
+        self, store: Store, clock: ManualClock
+    ) -> None:
+        """The next attempt pays for the lost one again, so the ledger must tell."""
+        lease = await start(store)
+        for call_id, step_key in (("kept", "outline"), ("gone", "draft")):
+            await store.reserve_call(lease, intent(call_id, step_key=step_key))
+            await store.settle_call(lease, call_id, outcome(usd=Decimal("0.01")))
+        await put(store, lease, "outline")
+
+        await lose_worker(store, clock)
+
+        calls = (await store.get_records(lease.job_id)).calls
+        assert {call.call_id: call.status for call in calls} == {
+            "kept": CallStatus.SETTLED,
+            "gone": CallStatus.LOST,
+        }
+        usage = (await store.get_job(lease.job_id)).usage
+        assert (usage.calls, usage.usd, usage.uncertain_calls) == (2, Decimal("0.02"), 0)
+
+    @pytest.mark.parametrize(
+        ("status", "expected"),
+        [
+            (JobStatus.QUEUED, CallStatus.LOST),
+            (JobStatus.SUSPENDED, CallStatus.SETTLED),
+            (JobStatus.FAILED, CallStatus.SETTLED),
+        ],
+    )
+    async def test_settled_call_without_a_stored_step_is_lost_when_the_job_is_queued_again(
+        self, store: Store, status: JobStatus, expected: CallStatus
+    ) -> None:
+        lease = await start(store)
+        await store.reserve_call(lease, intent())
+        await store.settle_call(lease, "call_1", outcome())
+
+        await settle(store, lease, status)
+
+        [call] = (await store.get_records(lease.job_id)).calls
+        assert call.status is expected
 
     async def test_later_attempt_can_settle_an_uncertain_call(
         self, store: Store, clock: ManualClock

@@ -1,0 +1,1 @@
+"""The programs that are measured: `python -m bench.sides.NAME '{"…": …}'` prints one line of JSON."""

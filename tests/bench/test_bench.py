@@ -1,0 +1,131 @@
+"""The harness at its least: every script runs, the page is written, nothing is left behind."""
+
+import os
+import signal
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from bench import page, writing
+from bench.__main__ import FIGURES
+from bench.harness import ROOT, Bench, Plan, Row, SideError, Table, alternate, pairwise
+
+
+def run_bench(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "bench", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=110, check=False)
+
+
+@pytest.mark.process
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("name", FIGURES)
+def test_figure_runs_at_its_least_and_writes_its_table(name: str, tmp_path: Path):
+    out, folder = tmp_path / "performance.md", tmp_path / "runs"
+
+    done = run_bench(name, "--tiny", "--out", str(out), "--folder", str(folder))
+
+    assert done.returncode in {0, 1}, done.stderr
+    assert f"## {FIGURES[name][0]}" in out.read_text()
+    assert "| what | ours |" in out.read_text()
+    assert not folder.exists()
+
+
+def test_unknown_figure_is_refused_by_name():
+    done = run_bench("speed")
+
+    assert done.returncode == 2
+    assert "no figure is named 'speed'" in done.stderr
+
+
+@pytest.fixture
+def bench(tmp_path: Path):
+    bench = Bench(Plan(tiny=True), tmp_path / "runs", tell=lambda _: None)
+    yield bench
+    bench.close()
+
+
+def test_side_that_fails_is_reported_with_its_errors(bench: Bench):
+    with pytest.raises(SideError, match="unexpected keyword argument 'nonsense'"):
+        bench.measure("raw_steps", seconds_max=15, nonsense=1)
+
+
+def test_side_that_takes_too_long_is_ended(bench: Bench, tmp_path: Path):
+    with pytest.raises(SideError, match=r"took over 0\.05 s"):
+        bench.measure("raw_steps", seconds_max=0.05, jobs=1, steps=1)
+
+    assert not list((tmp_path / "runs").iterdir())
+
+
+def test_close_ends_programs_that_still_run(bench: Bench, tmp_path: Path):
+    process = bench.start(
+        "raw_steps", tmp_path / "errors.log", folder=str(tmp_path), jobs=1, steps=10**9
+    )
+
+    bench.close()
+
+    assert process.returncode == -signal.SIGKILL
+    with pytest.raises(ProcessLookupError):
+        os.kill(process.pid, 0)
+
+
+def test_sides_are_measured_in_turns():
+    order: list[str] = []
+
+    def side(name: str) -> float:
+        order.append(name)
+        return 1.0
+
+    alternate(2, partial(side, "a"), partial(side, "b"))
+
+    assert order == ["a", "b", "a", "b"]
+
+
+def test_ratio_is_the_median_of_the_ratios_of_each_round():
+    assert pairwise([10, 1, 30], [5, 1, 10]) == 2
+
+
+def test_page_keeps_sections_that_were_not_measured(tmp_path: Path):
+    path, order = tmp_path / "page.md", {"first": "First", "second": "Second"}
+    table = Table(
+        rows=[Row(what="speed", ours="1 | 2", target="≤ 3", met=False, short_by="far")], note="\nHow.\n"
+    )
+    page.update(
+        path, order, {name: page.section(title, name, "2 cores", table) for name, title in order.items()}
+    )
+    before = path.read_text()
+
+    page.update(path, order, {"second": page.section("Second", "second", "4 cores", table)})
+
+    assert path.read_text() == "4 cores".join(before.rsplit("2 cores", 1))
+    assert "| speed | 1 \\| 2 |  |  | ≤ 3 | **not met**: far |" in before
+
+
+@pytest.mark.parametrize(
+    ("charged", "seconds"),
+    [
+        # 6,000 calls' worth of tokens is nothing: the requests' bucket decides.
+        (1, 6_000 / (500 / 60) - 10 + 0.5 + 1),
+        # 100 tokens a call: the tokens' bucket decides.
+        (900, 6_000 * 900 / 7_500 - 10 + 0.5 + 1),
+    ],
+)
+def test_shortest_time_follows_the_slower_bucket(charged: int, seconds: float):
+    calls = [{"charged_tokens": charged, "output_tokens": 70} for _ in range(6_000)]
+
+    assert writing.minimum_of(calls).seconds == pytest.approx(seconds)
+
+
+def test_shortest_time_is_never_below_the_longest_call():
+    calls = [{"charged_tokens": 1, "output_tokens": 7_000}, {"charged_tokens": 1, "output_tokens": 7}]
+
+    assert writing.minimum_of(calls).seconds == pytest.approx(100.5)
+
+
+def test_best_order_has_the_longest_answers_first():
+    long, short = ({"charged_tokens": 75_000, "output_tokens": tokens} for tokens in (7_000, 70))
+
+    assert writing.best_order_seconds([short, long]) == pytest.approx(100.5)
+    assert writing.best_order_seconds([short, long, long]) == pytest.approx(10 + 100.5)

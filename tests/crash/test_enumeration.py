@@ -1,0 +1,98 @@
+"""Whatever write or call a worker dies at, the next worker finishes and the ledger tells the truth."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from holdfast import codec
+from holdfast.apps.reports import register_reports, report_request, write_report_sample
+from holdfast.engine import steps
+from holdfast.engine.registry import Registry
+from holdfast.model import Budget, JobStatus
+from tests.crash import jobs
+from tests.crash.conftest import Enumerate
+from tests.crash.typesetting import Replay
+from tests.crash.world import JOB_ID, Scenario
+
+pytestmark = [pytest.mark.crash, pytest.mark.timeout(600)]
+
+
+@pytest.fixture
+def registry() -> Registry:
+    registry = Registry()
+    for function in (jobs.everything, jobs.regrets, jobs.lingers):
+        registry.add(function.__name__, function)
+    return registry
+
+
+@pytest.fixture
+def horoscope(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Scenario:
+    """The real product with three days, a week, a month and the year, two answers each."""
+    folder = tmp_path / "work"
+    replay = Replay(folder)
+    monkeypatch.setattr(steps, "run_isolated", replay)
+    registry = Registry()
+    register_reports(registry, work_dir=folder)
+    request = report_request(
+        name="Ada Example",
+        born="1990-05-20 14:30",
+        place="Lisbon",
+        start="2026-05-20",
+        days=3,
+        answers_per_period=2,
+        days_per_batch=1,
+        concurrency=2,
+    )
+    text, _ = codec.encode_value(request, type(request), what="request")
+    return Scenario(
+        registry=registry,
+        kind="personal_horoscope",
+        input=text,
+        concurrency=2,
+        writer=write_report_sample,
+        # Dying between the removal of the work folder and its checkpoint costs another printing.
+        reprints="print-2/",
+        leftovers=lambda: [path.name for path in folder.glob("*") if path.name == JOB_ID],
+        before=lambda: shutil.rmtree(folder, ignore_errors=True),
+    )
+
+
+async def test_job_with_everything_survives_a_crash_at_every_write_and_call(registry, enumerate_crashes):
+    """Finished steps never run again, nothing is paid twice but what was in flight, and that is told."""
+    scenario = Scenario(
+        registry=registry,
+        kind="everything",
+        budget=Budget(tokens=700),
+        concurrency=jobs.CONCURRENCY,
+    )
+
+    endings = await enumerate_crashes(scenario, sample=40)
+
+    assert all("job.suspended" in ending.event_types for ending in endings)
+
+
+@pytest.mark.parametrize(
+    ("kind", "cancel_after", "ends"),
+    [("regrets", None, JobStatus.FAILED), ("lingers", "last", JobStatus.CANCELLED)],
+)
+async def test_compensation_survives_a_crash_at_every_write(
+    registry, enumerate_crashes: Enumerate, kind, cancel_after, ends
+):
+    """Every step that was booked is taken back, newest first, whenever the worker dies."""
+    scenario = Scenario(registry=registry, kind=kind, cancel_after=cancel_after, ends=ends)
+
+    endings = await enumerate_crashes(scenario, sample=20)
+
+    for ending in endings:
+        undone = [key for _, key in ending.ran if key.startswith("holdfast:undo/")]
+        assert list(dict.fromkeys(undone)) == [
+            f"holdfast:undo/book/{what}" for what in ("car", "room", "flight")
+        ]
+
+
+async def test_horoscope_survives_a_crash_at_every_write_and_call(horoscope, enumerate_crashes):
+    """The file is the same to the byte, and no finished call is paid again, whenever the worker dies."""
+    endings = await enumerate_crashes(horoscope, sample=12)
+
+    assert all(codec.from_json(ending.job.output or b"null")["answers"] == 12 for ending in endings)
