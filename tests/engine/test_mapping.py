@@ -209,14 +209,12 @@ async def test_unknown_failure_policy_is_refused(lab, job):
 
 
 async def test_step_with_a_key_of_the_map_stops_it(lab, job):
-    """An error that is nobody's own item's ends the map; what is in flight is kept."""
-
     @job
     async def work(job):
         await job.step("item/2", double, 2)
         await job.map("item", [1, 2, 3], double, concurrency=1)
 
-    with pytest.raises(JobFailedError, match="'item/2' was used twice"):
+    with pytest.raises(JobFailedError, match="would use the step key 'item/2' twice"):
         await lab.run("work")
 
 
@@ -312,11 +310,19 @@ async def test_map_waits_for_budget_in_one_item_while_others_finish(lab, job, cl
     assert sorted(calls.values) == [0, 1, 1, 2, 3]
 
 
-async def test_map_used_twice_in_one_attempt_is_refused(lab, job):
+async def test_map_used_twice_with_the_same_item_is_refused_before_anything_starts(lab, job):
     @job
     async def work(job):
         await job.map("item", [1], double)
-        await job.map("item", [2], double)
+        await job.map("item", [2, 1], double)
 
-    with pytest.raises(JobFailedError, match="map 'item' was used twice"):
+    with pytest.raises(JobFailedError, match="map 'item' would use the step key 'item/1' twice"):
         await lab.run("work")
+
+
+async def test_map_may_go_on_in_rounds_with_other_items(lab, job):
+    @job
+    async def work(job):
+        return await job.map("item", [1], double) + await job.map("item", [2], double)
+
+    assert await lab.run("work") == [2, 4]

@@ -59,8 +59,9 @@ async def run_map(attempt: Attempt, call: MapCall) -> list[Any]:
     repeated = next((key for key in keys if f"{call.name}/{key}" in attempt.used_keys), None)
     if repeated is not None:
         raise StepUsageError(
-            f"map {call.name!r} was used twice with the item {repeated!r} in job {attempt.job.job_id!r}",
-            hint="give the second map another name",
+            f"map {call.name!r} would use the step key {f'{call.name}/{repeated}'!r} twice in job "
+            f"{attempt.job.job_id!r}",
+            hint="give the map another name",
         )
     weights = [float(call.weight(item)) if call.weight else 1.0 for item in call.items]
     stored = (attempt.checkpoints.get(f"{call.name}/{key}") for key in keys)
