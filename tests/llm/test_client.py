@@ -5,6 +5,7 @@ import contextlib
 import logging
 from datetime import timedelta
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from pydantic import BaseModel
@@ -627,3 +628,16 @@ async def test_refused_account_parks_the_lane_with_one_log_line(client, lanes, l
     assert len(caplog.records) == 1
     assert all(outcome.usd == 0 for outcome in ledger.outcomes.values())
     assert isinstance(ended[0], LLMError)
+
+
+@pytest.mark.parametrize("option", ["max_tokens", "timeout", "response_format"])
+async def test_unknown_option_is_refused_with_the_known_ones(option):
+    llm = LLM(LLMConfig.single(ModelConfig(model="m", provider="scripted")), {"scripted": Scripted()})
+    options: Any = {option: 3}
+
+    with pytest.raises(
+        TypeError, match=f"unknown options \\['{option}'\\]; options are .*max_output_tokens"
+    ):
+        await llm.complete("hello", **options)
+
+    await llm.close()

@@ -147,6 +147,7 @@ class LLM:
     def _prepare(
         self, prompt: str | Sequence[Message], schema: OutputSchema | None, options: CallOptions
     ) -> PaidCall:
+        _check_names(options)
         model = self._model(options.get("model"))
         messages = as_messages(prompt, options.get("system"))
         if schema is not None and not model.structured_outputs:
@@ -179,6 +180,14 @@ class LLM:
             known = ", ".join(map(repr, self._config.models))
             raise ConfigError(f"model {name!r} is not configured; models: {known}")
         return chosen
+
+
+def _check_names(options: CallOptions) -> None:
+    """Refuse options that do not exist: one that is ignored may cost money."""
+    unknown = sorted(options.keys() - CallOptions.__annotations__.keys())
+    if unknown:
+        known = ", ".join(sorted(CallOptions.__annotations__))
+        raise TypeError(f"model call with unknown options {unknown}; options are output, {known}")
 
 
 async def _answer(call: PaidCall) -> ProviderReply:
