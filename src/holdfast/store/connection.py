@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import functools
 import sqlite3
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +20,10 @@ from holdfast.ids import jitter
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
+
+    Question = tuple[Callable[[sqlite3.Connection], Any], asyncio.Future[Any]]
+    Answer = tuple[asyncio.Future[Any], Any, Exception | None]
 
 T = TypeVar("T")
 
@@ -99,12 +105,17 @@ def patiently(action: Callable[[], T], busy_seconds: float) -> T:
 
 
 class Reader:
-    """One connection in a thread of its own, for reads that see one state of the database."""
+    """One connection in a thread of its own, for reads that see one state of the database.
+
+    Whatever the tasks of one turn of the loop ask for is read together, from one state.
+    """
 
     def __init__(self, path: str) -> None:
         self._path = path
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="holdfast-store-reader")
         self._connection: sqlite3.Connection | None = None
+        self._loop = asyncio.get_running_loop()
+        self._gathered: list[Question] = []
 
     async def read(self, query: Callable[[sqlite3.Connection], T]) -> T:
         """Return what `query` finds in the state after the last commit.
@@ -112,28 +123,74 @@ class Reader:
         Raises:
             StoreError: The file cannot be read.
         """
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._run, query)
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[T] = loop.create_future()
+        if loop is not self._loop:
+            self._thread.submit(self._answer, [(query, answer)])
+            return await answer
+        if not self._gathered:
+            loop.call_soon(self._flush)
+        self._gathered.append((query, answer))
+        return await answer
 
     async def close(self) -> None:
         """Finish the reads under way and close the connection."""
+        self._flush()
         await asyncio.get_running_loop().run_in_executor(self._thread, self._close)
         self._thread.shutdown()
 
-    def _run(self, query: Callable[[sqlite3.Connection], T]) -> T:
+    def _flush(self) -> None:
+        gathered, self._gathered = self._gathered, []
+        if gathered:
+            self._thread.submit(self._answer, gathered)
+
+    # the thread ------------------------------------------------------------------------------
+
+    def _answer(self, questions: list[Question]) -> None:
+        answers: list[Answer] = []
         try:
-            if self._connection is None:
-                self._connection = connect(self._path)
-                self._connection.execute("PRAGMA query_only = ON")
-            connection = self._connection
-            patiently(lambda: connection.execute("BEGIN"), READ_BUSY_SECONDS)
-            try:
-                return patiently(lambda: query(connection), READ_BUSY_SECONDS)
-            finally:
-                connection.rollback()
-        except sqlite3.Error as error:
-            raise translated(error, self._path) from error
+            connection = self._begun()
+        except Exception as error:  # noqa: BLE001 - handed to whoever asked
+            answers = [(answer, None, self._translated(error)) for _, answer in questions]
+        else:
+            for query, answer in questions:
+                try:
+                    found = patiently(functools.partial(query, connection), READ_BUSY_SECONDS)
+                    answers.append((answer, found, None))
+                except Exception as error:  # noqa: BLE001 - handed to whoever asked
+                    answers.append((answer, None, self._translated(error)))
+            connection.rollback()
+        loop = questions[0][1].get_loop()
+        with contextlib.suppress(RuntimeError):
+            # A loop that is closed has nobody left to tell.
+            loop.call_soon_threadsafe(_deliver, answers)
+
+    def _begun(self) -> sqlite3.Connection:
+        if self._connection is None:
+            self._connection = connect(self._path)
+            self._connection.execute("PRAGMA query_only = ON")
+        connection = self._connection
+        patiently(lambda: connection.execute("BEGIN"), READ_BUSY_SECONDS)
+        return connection
+
+    def _translated(self, error: Exception) -> Exception:
+        if not isinstance(error, sqlite3.Error):
+            return error
+        ours = translated(error, self._path)
+        ours.__cause__ = error
+        return ours
 
     def _close(self) -> None:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+
+def _deliver(answers: list[Answer]) -> None:
+    for answer, found, error in answers:
+        if answer.done():
+            continue
+        if error is None:
+            answer.set_result(found)
+        else:
+            answer.set_exception(error)
