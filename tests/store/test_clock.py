@@ -38,3 +38,12 @@ async def test_sleep_for_nothing_returns_and_time_never_goes_back():
 
     with pytest.raises(ValueError, match="-1"):
         clock.advance(-1)
+
+
+async def test_sleep_counts_from_the_call_even_if_its_task_starts_later():
+    clock = ManualClock()
+    sleeping = asyncio.ensure_future(clock.sleep(5))
+
+    clock.advance(5)
+
+    await asyncio.wait_for(sleeping, 1)

@@ -6,6 +6,12 @@ import asyncio
 import heapq
 from datetime import UTC, datetime, timedelta
 from itertools import count
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+    from typing import Any
+
 
 START = datetime(2030, 1, 1, 12, tzinfo=UTC)
 """What a new `ManualClock` shows."""
@@ -28,13 +34,19 @@ class ManualClock:
         """Return the seconds it was advanced by."""
         return self._elapsed.total_seconds()
 
-    async def sleep(self, seconds: float) -> None:
-        """Return once the clock was advanced by `seconds`; at once, but not before others ran, for 0."""
-        if seconds <= 0:
+    def sleep(self, seconds: float) -> Coroutine[Any, Any, None]:
+        """Return once the clock was advanced by `seconds`; at once, but not before others ran, for 0.
+
+        Counted from this call on, not from when the coroutine first runs: a sleep that is handed
+        to a task must not begin only after the test has moved the clock.
+        """
+        return self._sleep_until(self._elapsed + timedelta(seconds=seconds))
+
+    async def _sleep_until(self, until: timedelta) -> None:
+        if until <= self._elapsed:
             await asyncio.sleep(0)
             return
         woken = asyncio.get_running_loop().create_future()
-        until = self._elapsed + timedelta(seconds=seconds)
         heapq.heappush(self._sleepers, (until, next(self._order), woken))
         await woken
 
