@@ -59,7 +59,7 @@ def best_order_seconds(calls: list[dict[str, Any]]) -> float:
 def measure(bench: Bench) -> Table:
     """Write the report as the product does, with enough calls at once, and one call after another."""
     days = bench.plan.pick(365, 60, 3)
-    scale = bench.plan.pick(10.0, 40.0, 100.0)
+    scale = bench.plan.pick(6.0, 40.0, 100.0)
     table = Table(note=_NOTE.replace("SCALE", f"{scale:g}"))
     product, minimum = _durable(bench, table, days, scale, None)
     if not bench.plan.tiny:

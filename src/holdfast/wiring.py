@@ -159,8 +159,8 @@ class App:
                 drain_grace=timedelta(seconds=settings.drain_grace_seconds),
                 lease_seconds=settings.lease_seconds,
             )
-            await worker.start()
             try:
+                await worker.start()
                 yield client
             finally:
                 await worker.drain()

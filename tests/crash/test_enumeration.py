@@ -7,7 +7,7 @@ import pytest
 
 from holdfast import codec
 from holdfast.apps.reports import register_reports, report_request, write_report_sample
-from holdfast.engine import steps
+from holdfast.engine import invocation
 from holdfast.engine.registry import Registry
 from holdfast.model import Budget, JobStatus
 from tests.crash import jobs
@@ -31,7 +31,7 @@ def horoscope(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Scenario:
     """The real product with three days, a week, a month and the year, two answers each."""
     folder = tmp_path / "work"
     replay = Replay(folder)
-    monkeypatch.setattr(steps, "run_isolated", replay)
+    monkeypatch.setattr(invocation, "run_isolated", replay)
     registry = Registry()
     register_reports(registry, work_dir=folder)
     request = report_request(

@@ -15,8 +15,9 @@ import pytest
 from holdfast.artifacts.object_store import LocalArtifacts
 from holdfast.clock import Clock
 from holdfast.dispatch.local import LocalDispatcher
-from holdfast.engine import steps
-from holdfast.engine.attempt import Services
+from holdfast.engine import invocation
+from holdfast.engine.attempt import Attempt, Services
+from holdfast.engine.calls import StepCall
 from holdfast.engine.registry import Registry
 from holdfast.engine.worker import Worker
 from holdfast.llm.client import LLM
@@ -104,12 +105,12 @@ class World:
     def _watch_steps(self, monkeypatch: pytest.MonkeyPatch) -> None:
         invoke = _real_invoke
 
-        async def watched(call: steps.StepCall) -> Any:
+        async def watched(attempt: Attempt, call: StepCall) -> Any:
             assert not self._lives[-1].over, "a dead worker runs steps"
             self._ran.append((len(self._lives), call.key))
-            return await invoke(call)
+            return await invoke(attempt, call)
 
-        monkeypatch.setattr(steps, "_invoke", watched)
+        monkeypatch.setattr(invocation, "_invoke", watched)
 
     async def run(self, point: CrashPoint | None) -> Ending:
         """Run the job to its end, with a death at `point` if it comes to that."""
@@ -226,7 +227,7 @@ class World:
                 await self._auditor.cancel_job(JOB_ID)
 
 
-_real_invoke = steps._invoke
+_real_invoke = invocation._invoke
 
 
 def _artifacts(folder: Path, clock: Clock) -> LocalArtifacts:

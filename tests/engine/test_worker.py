@@ -822,11 +822,16 @@ async def test_two_workers_in_one_process_share_the_jobs(folder):
     assert sorted(seen.values) == list(range(20))
 
 
-async def test_defect_in_a_background_role_is_logged(idle, caplog):
+async def test_defect_in_a_background_role_is_logged_and_the_role_goes_on(idle, caplog):
     idle.faults.add(Fault(verb="rescue_jobs", action=ValueError("defect")))
     await idle.start_worker()
+    await eventually(lambda: "background role failed" in caplog.text)
+    again = Mark()
+    idle.faults.add(Fault(verb="rescue_jobs", action=again.hit))
 
-    await eventually(lambda: "background role ended" in caplog.text)
+    idle.clock.advance(2)
+
+    await again.wait()
 
 
 # --- settling ------------------------------------------------------------------------------------

@@ -108,6 +108,9 @@ class _Run:
 
     async def _follow(self, job: Job) -> None:
         state = self._state
+        if job.suspend_reason is SuspendReason.BUDGET:
+            # Parked by an earlier command: no event will come to tell.
+            self._parked.set()
         async for event in self._client.events(job.job_id, after=job.event_seq):
             if state is None:
                 return

@@ -6,11 +6,12 @@ import asyncio
 import logging
 import threading
 from dataclasses import dataclass, field
+from datetime import timedelta
 from enum import Enum, auto
 from typing import TYPE_CHECKING
 
 from holdfast import codec
-from holdfast.engine.branches import Branches
+from holdfast.engine.branches import Branches, Wait
 from holdfast.engine.pacing import DeltaBuffer
 from holdfast.engine.progress import PROGRESS_INTERVAL_SECONDS, ProgressMeter
 from holdfast.errors import LeaseLost, StoreError
@@ -20,12 +21,14 @@ from holdfast.store.base import OUTPUT_COMPLETED, NewEvent
 if TYPE_CHECKING:
     from holdfast.artifacts.base import ArtifactStore
     from holdfast.clock import Clock
-    from holdfast.engine.branches import Wait
     from holdfast.engine.registry import JobKind
     from holdfast.model import Checkpoint, Event, Progress
     from holdfast.store.base import Claim, Store
 
 logger = logging.getLogger(__name__)
+
+UNSURE_WAKE = timedelta(minutes=10)
+"""A job that was suspended while its function waited for something unknown is woken after this."""
 
 _BRANCHES_END_SECONDS = 3.0
 """How long the end of a job function waits for branches that hold on after their cancellation."""
@@ -85,6 +88,7 @@ class Attempt:
         "changes",
         "checkpoints",
         "clock",
+        "code_ended",
         "compensating",
         "draining",
         "ending",
@@ -124,6 +128,8 @@ class Attempt:
         self.draining = services.draining
         self.started_at = self.clock.monotonic()
         self.soft_limit_raised = False
+        self.code_ended = False
+        """Set when the job function has ended: code it has let go of may start nothing more."""
         self.compensating = False
         """Set once the job is being taken back: a cancel request changes nothing any more."""
         self.waits_at_end: list[Wait] = []
@@ -153,8 +159,10 @@ class Attempt:
         """End the attempt from outside its code; a lost lease outranks every other reason."""
         if ending is Ending.CANCEL and self.compensating:
             return
-        if self.ending is None or ending is Ending.LOST:
-            self.ending = ending
+        if self.ending is ending or (self.ending is not None and ending is not Ending.LOST):
+            # Cancelled once already: a second time would tear up what ends in order.
+            return
+        self.ending = ending
         if self.branches.main is not None:
             self.branches.main.cancel()
             self.branches.cancel()
@@ -167,6 +175,11 @@ class Attempt:
 
     def _suspend(self) -> None:
         self.waits_at_end = list(self.branches.waits)
+        if not self.branches.main_waits and all(wait.until is None for wait in self.waits_at_end):
+            # The job function may be waiting for these branches, or be on its way to a next step
+            # that no signal will ever wake it for: look again after a while.
+            until = self.clock.now() + UNSURE_WAKE
+            self.waits_at_end.append(Wait(reason=SuspendReason.SLEEP, until=until))
         self.end(Ending.SUSPEND)
 
     @property
@@ -210,9 +223,15 @@ class Attempt:
     async def refresh_signals(self) -> None:
         """Read the signals that arrived since the claim or the last call."""
         found = await self.store.read_events(
-            self.job.job_id, after=self.seen_seq, limit=1_000, types=("signal.received",)
+            self.job.job_id,
+            after=self.seen_seq,
+            limit=1_000,
+            types=("signal.received", "budget.changed"),
         )
-        self.signals.extend(event for event in found if event.seq > self.seen_seq)
+        self.signals.extend(event for event in found if event.type == "signal.received")
+        if any(event.type == "budget.changed" for event in found):
+            # It is known from here on: whoever waits for budget must look now.
+            self.announce_change()
         self.seen_seq = max((self.seen_seq, *(event.seq for event in found)))
 
     # events ------------------------------------------------------------------------------------

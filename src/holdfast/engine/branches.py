@@ -32,11 +32,13 @@ class Wait:
 class Branches:
     """Counts what an attempt's branches do, and tells when nothing but waits is left."""
 
-    __slots__ = ("_idle_timer", "_loop", "_on_idle", "_running", "_tasks", "main", "waits")
+    __slots__ = ("_idle_timer", "_loop", "_on_idle", "_running", "_tasks", "main", "main_waits", "waits")
 
     def __init__(self, on_idle: Callable[[], None]) -> None:
         self.waits: list[Wait] = []
         """The branches that wait now."""
+        self.main_waits = False
+        """Whether the job function itself is in a wait."""
         self.main: asyncio.Task[object] | None = None
         """The task of the job function itself."""
         self._on_idle = on_idle
@@ -56,11 +58,16 @@ class Branches:
         task = _current_task()
         self._tasks.add(task)
         self.waits.append(wait)
-        self._look_idle()
+        is_main = task is self.main
+        self.main_waits = self.main_waits or is_main
+        # If the job's own task is the one that waits, there is no branch left to go on.
+        self._look_idle(0.0 if is_main else SUSPEND_GRACE_SECONDS)
         try:
             yield
         finally:
             self._tasks.discard(task)
+            if is_main:
+                self.main_waits = False
             self.waits.remove(wait)
             self.stop_looking()
             self._look_idle()
@@ -92,12 +99,10 @@ class Branches:
             self._idle_timer.cancel()
             self._idle_timer = None
 
-    def _look_idle(self) -> None:
+    def _look_idle(self, seconds: float = SUSPEND_GRACE_SECONDS) -> None:
         """Tell soon if only waits are left, unless a step begins or a wait ends before."""
         if self._running or not self.waits or self._idle_timer is not None:
             return
-        # If the job's own task is the one that waits, there is no branch left to go on.
-        seconds = 0.0 if asyncio.current_task() is self.main else SUSPEND_GRACE_SECONDS
         self._idle_timer = self._loop.call_later(seconds, self._tell_idle)
 
     def _tell_idle(self) -> None:

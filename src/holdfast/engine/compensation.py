@@ -7,9 +7,10 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from holdfast import codec
+from holdfast.engine.calls import StepCall, StepOptions
 from holdfast.engine.functions import decode_arguments, find_function
 from holdfast.engine.outcomes import Outcome
-from holdfast.engine.steps import StepCall, StepOptions, load_result, run_step, store_checkpoint
+from holdfast.engine.steps import load_result, run_step, store_checkpoint
 from holdfast.errors import StoreError
 from holdfast.model import Checkpoint, JobStatus, StoredError
 from holdfast.store.base import COMPENSATION_KEY, UNDO_KEY_PREFIX
@@ -35,11 +36,12 @@ def decided_outcome(checkpoints: Mapping[str, Checkpoint]) -> Outcome | None:
     )
 
 
-async def compensate(attempt: Attempt, outcome: Outcome) -> Outcome:
+async def compensate(attempt: Attempt, outcome: Outcome, *, poisoned_by: str | None) -> Outcome:
     """Take back every step that registered an undo, and return how the job ends after that.
 
     The decision is stored first: once the first undo has run there is no way back into the job.
-    An undo that fails for good is told in the job's error; the others still run.
+    An undo that fails for good, or that was `poisoned_by`: took its workers down, is told in the
+    job's error; the others still run.
     """
     steps = [(found, found.undo) for found in attempt.checkpoints.values() if found.undo is not None]
     if not steps:
@@ -49,6 +51,9 @@ async def compensate(attempt: Attempt, outcome: Outcome) -> Outcome:
         await store_checkpoint(attempt, Checkpoint(key=COMPENSATION_KEY, value=record))
     failures = []
     for found, undo in sorted(steps, key=lambda step: step[0].number, reverse=True):
+        if poisoned_by == UNDO_KEY_PREFIX + found.key:
+            failures.append((found.key, f"took down {attempt.job.lost_workers} workers; not repeated"))
+            continue
         try:
             await _undo(attempt, found, undo)
         except StoreError:

@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack, cast, overload
 
 from holdfast import codec
+from holdfast.engine.calls import StepCall, StepOptions
 from holdfast.engine.mapping import CONCURRENCY_DEFAULT, MapCall, OnError, run_map
 from holdfast.engine.steps import (
-    StepCall,
-    StepOptions,
     check_public_key,
     claim_key,
     run_step,
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
 
     from holdfast.engine.attempt import Attempt
-    from holdfast.engine.steps import StepKeywords
+    from holdfast.engine.calls import StepKeywords
     from holdfast.model import Isolation, RetryPolicy
 
 T = TypeVar("T")

@@ -20,7 +20,7 @@ from holdfast.engine.outcomes import (
 )
 from holdfast.errors import FatalError, LeaseLost, PoisonJobError, StoreError
 from holdfast.model import JobStatus
-from holdfast.store.base import POISON_LOST_WORKERS, UNDO_KEY_PREFIX
+from holdfast.store.base import POISON_LOST_WORKERS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,8 +56,8 @@ async def _drive(attempt: Attempt, poisoned_by: str | None) -> Outcome:
     outcome = decided_outcome(attempt.checkpoints) or _decided_by_claim(attempt, poisoned_by)
     if outcome is None:
         outcome = await _run_function(attempt)
-    if outcome.compensates and not _poisoned_in_undo(poisoned_by):
-        return await _run_compensation(attempt, outcome)
+    if outcome.compensates:
+        return await _run_compensation(attempt, outcome, poisoned_by)
     return outcome
 
 
@@ -74,11 +74,6 @@ def _decided_by_claim(attempt: Attempt, poisoned_by: str | None) -> Outcome | No
     return None
 
 
-def _poisoned_in_undo(poisoned_by: str | None) -> bool:
-    """Whether the workers were lost in taking a step back: then that must not be tried again."""
-    return poisoned_by is not None and poisoned_by.startswith(UNDO_KEY_PREFIX)
-
-
 async def _run_function(attempt: Attempt) -> Outcome:
     """Run the job function as a task of its own and turn its end into an outcome."""
     kind = attempt.kind
@@ -91,6 +86,8 @@ async def _run_function(attempt: Attempt) -> Outcome:
         except (SystemExit, KeyboardInterrupt) as error:
             # asyncio would end the whole worker.
             raise FatalError(f"the job function raised {error!r}") from error
+        finally:
+            attempt.code_ended = True
 
     def finish(task: asyncio.Task[Any]) -> Outcome:
         return outcome_of_result(attempt, task.result())
@@ -98,14 +95,16 @@ async def _run_function(attempt: Attempt) -> Outcome:
     return await _supervise(attempt, call, finish)
 
 
-async def _run_compensation(attempt: Attempt, outcome: Outcome) -> Outcome:
+async def _run_compensation(attempt: Attempt, outcome: Outcome, poisoned_by: str | None) -> Outcome:
     """Compensate under the same supervision; a cancel request changes nothing any more."""
+    if attempt.ending is Ending.LOST:
+        raise LeaseLost
     attempt.ending = None
     attempt.used_keys.clear()
     attempt.compensating = True
 
     async def call() -> Outcome:
-        return await compensate(attempt, outcome)
+        return await compensate(attempt, outcome, poisoned_by=poisoned_by)
 
     def finish(task: asyncio.Task[Any]) -> Outcome:
         ended: Outcome = task.result()
@@ -118,7 +117,7 @@ async def _supervise(
     attempt: Attempt, call: Callable[[], Any], finish: Callable[[asyncio.Task[Any]], Outcome]
 ) -> Outcome:
     """Run `call` as the attempt's task, watching for the hard limit."""
-    task = asyncio.create_task(call(), name=f"job {attempt.job.job_id}")
+    task = asyncio.create_task(call(), name=attempt.job.job_id)
     attempt.branches.main = task
     limit = None if attempt.compensating else attempt.kind.hard_limit
     watcher = asyncio.create_task(_watch_limit(attempt, limit)) if limit is not None else None

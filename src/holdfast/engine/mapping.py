@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from holdfast.engine.steps import StepCall, StepOptions, check_public_key, run_step
+from holdfast.engine.calls import StepCall, StepOptions
+from holdfast.engine.steps import check_public_key, run_step
 from holdfast.errors import MapFailedError, StepFailedError, StepUsageError
 
 if TYPE_CHECKING:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import traceback
 from dataclasses import dataclass
 from datetime import timedelta
@@ -109,7 +110,7 @@ def outcome_of_error(attempt: Attempt, error: BaseException) -> Outcome:
 def describe(error: BaseException) -> StoredError:
     """Turn an exception into what is stored of it: no pickles, no local variables."""
     details = {
-        name: _encodable(value) if isinstance(value, str) else value
+        name: _plain_value(value)
         for name, value in vars(error).items()
         if isinstance(value, (str, int, float))
         and name not in {"message", "hint"}
@@ -168,3 +169,16 @@ def settlement_of(attempt: Attempt, outcome: Outcome) -> Settlement:
         progress=attempt.meter.snapshot(attempt.clock),
         step_seconds=attempt.meter.step_seconds,
     )
+
+
+def _plain_value(value: str | float) -> str | float:
+    """Return a value that JSON has: subclasses such as NumPy's numbers become Python's own."""
+    if isinstance(value, str):
+        return _encodable(value)
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, int) and -(2**63) <= value < 2**63:
+        return int(value)
+    if isinstance(value, float) and math.isfinite(value):
+        return float(value)
+    return repr(value)

@@ -57,7 +57,10 @@ class ProgressMeter:
         self.step_seconds: dict[str, tuple[int, float]] = {}
         """Finished steps of this attempt by group: count and summed seconds."""
         self._history = history
-        self._known_groups = {step_group(key) for key, found in checkpoints.items() if found.finished}
+        # A dict, because an empty one is a quarter of an empty set, and there are thousands.
+        self._known_groups = dict.fromkeys(
+            step_group(key) for key, found in checkpoints.items() if found.finished
+        )
         self._rate_since: datetime | None = None
         self._rate_done = 0.0
         self._concurrency = 1
@@ -71,7 +74,7 @@ class ProgressMeter:
         self.total += total
         self.done += done
         self._map_group, self._concurrency = name, concurrency
-        self._known_groups.add(name)
+        self._known_groups[name] = None
         self._rate_since, self._rate_done = clock.now(), 0.0
 
     def finish_item(self, weight: float, label: str) -> None:
@@ -82,14 +85,14 @@ class ProgressMeter:
 
     def report(self, done: float, total: float, label: str) -> None:
         """Take the job's own word for it."""
-        self.done, self.total, self.label = done, total, label
+        self.done, self.total, self.label = float(done), float(total), label
 
     def finish_step(self, key: str, seconds: float) -> None:
         """Learn how long steps of this group take."""
         group = step_group(key)
         count, summed = self.step_seconds.get(group, (0, 0.0))
         self.step_seconds[group] = (count + 1, summed + seconds)
-        self._known_groups.add(group)
+        self._known_groups[group] = None
 
     def due(self, clock: Clock) -> bool:
         """Whether a progress event is worth its row now."""

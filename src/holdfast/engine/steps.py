@@ -7,39 +7,36 @@ import functools
 import inspect
 import logging
 from dataclasses import dataclass, replace
-from datetime import timedelta
-from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from holdfast import codec
 from holdfast.engine.attempt import Ending
 from holdfast.engine.branches import Wait
 from holdfast.engine.functions import encode_arguments, reference_to
-from holdfast.engine.isolation import check_isolated, run_isolated
-from holdfast.engine.pacing import LoopWatch
+from holdfast.engine.invocation import run_once
 from holdfast.errors import (
     ArtifactError,
     BudgetExceededError,
     DuplicateStepError,
-    FatalError,
     LaneHeldError,
     LeaseLost,
     SoftLimitError,
     StepFailedError,
-    StepTimeoutError,
     StepUsageError,
     StoreError,
 )
 from holdfast.ids import jitter
-from holdfast.model import Checkpoint, Isolation, RetryPolicy, SuspendReason, UndoCall
+from holdfast.model import Checkpoint, SuspendReason, UndoCall
 from holdfast.retry import is_malformed, next_wait
-from holdfast.scope import StepScope, current_step, enter_step, leave_step
-from holdfast.store.base import RESERVED_KEY_PREFIX
+from holdfast.scope import current_step
+from holdfast.store.base import RESERVED_KEY_PREFIX, RETRY_KEY_PREFIX, UNDO_KEY_PREFIX
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
-    from datetime import datetime
+    from collections.abc import Awaitable, Callable
 
     from holdfast.engine.attempt import Attempt
+    from holdfast.engine.calls import StepCall
 
 logger = logging.getLogger(__name__)
 
@@ -51,80 +48,10 @@ INLINE_BYTES_MAX = 256 * 1024
 SUSPEND_WAIT = timedelta(minutes=1)
 """Waits before a retry longer than this suspend the job instead of holding its slot."""
 
-STARTED_AFTER_SECONDS = 0.1
-"""`step.started` is told of steps that take longer than this; shorter ones only complete."""
-
 KEY_CHARACTERS_MAX = 500
 
 _STORE_TRIES = 8
 _STORE_WAIT_SECONDS = 0.1
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StepOptions:
-    """What an author may say of a step beside its function and arguments."""
-
-    retry: RetryPolicy | None = None
-    """None: the policy of the job kind."""
-    timeout: timedelta | None = None
-    """Limit of one attempt, waits for a lane included."""
-    isolate: Isolation | bool = False
-    """Run in a child process; True for the default limits."""
-    undo: Callable[..., Any] | None = None
-    """Takes the step back on cancel and final failure."""
-    returns: Any = None
-    """Type of the result, where the function's annotation does not tell."""
-
-    def __post_init__(self) -> None:
-        """Check the options' types, so that a mistake shows at the call and not hours later.
-
-        Raises:
-            StepUsageError: An option is not what it must be.
-        """
-        _check_option("retry", self.retry, RetryPolicy, "RetryPolicy(attempts=3)")
-        _check_option("timeout", self.timeout, timedelta, "timedelta(seconds=30)")
-        if not isinstance(self.isolate, bool):
-            _check_option("isolate", self.isolate, Isolation, "True or Isolation(memory_bytes=…)")
-        if self.undo is not None and not callable(self.undo):
-            raise StepUsageError(
-                f"undo={self.undo!r} is not a function", hint="pass the function itself, do not call it"
-            )
-
-
-def _check_option(name: str, value: Any, wanted: type, example: str) -> None:
-    if value is not None and not isinstance(value, wanted):
-        raise StepUsageError(
-            f"{name}={value!r} is a {type(value).__name__}",
-            hint=f"give {name}={example}; pass the function's own {name} by functools.partial",
-        )
-
-
-class StepKeywords(TypedDict, total=False):
-    """`StepOptions` as keyword arguments."""
-
-    retry: RetryPolicy | None
-    timeout: timedelta | None
-    isolate: Isolation | bool
-    undo: Callable[..., Any] | None
-    returns: Any
-
-
-@dataclass(frozen=True, slots=True)
-class StepCall:
-    """A function with its arguments and options, on its way to becoming a checkpoint."""
-
-    key: str
-    function: Callable[..., Any]
-    args: Sequence[Any]
-    kwargs: Mapping[str, Any]
-    options: StepOptions
-
-    @property
-    def result_type(self) -> Any:
-        """The declared type of the result, None when nothing declares it."""
-        if self.options.returns is not None:
-            return self.options.returns
-        return codec.return_type(self.function)
 
 
 async def run_step(attempt: Attempt, call: StepCall) -> Any:
@@ -142,7 +69,9 @@ async def run_step(attempt: Attempt, call: StepCall) -> Any:
     if found is not None and found.finished:
         return await load_result(attempt, found, call.result_type)
     _check_soft_limit(attempt)
-    tally = _Tally()
+    tally = _recorded_tally(attempt, call.key)
+    if tally.until is not None:
+        await wait_until(attempt, SuspendReason.SLEEP, tally.until)
     while True:
         await wait_while_draining(attempt)
         # The result is stored before the step counts as over: an attempt that looked idle in
@@ -169,11 +98,40 @@ def _refuse_called(call: StepCall) -> None:
 
 @dataclass(slots=True)
 class _Tally:
-    """What one step has been through in this attempt."""
+    """What one step has been through."""
 
     begun: bool = False
+    """In this attempt."""
     tries: int = 0
     malformed_tries: int = 0
+    until: datetime | None = None
+    """No further try before; set when an earlier attempt suspended for it."""
+    records: int = 0
+    """Long waits on record."""
+
+
+def _recorded_tally(attempt: Attempt, key: str) -> _Tally:
+    """Return what earlier attempts recorded before their long waits; limits hold across them."""
+    tally = _Tally()
+    while (found := attempt.checkpoints.get(f"{RETRY_KEY_PREFIX}{key}/{tally.records}")) is not None:
+        record = codec.from_json(found.value or b"{}")
+        tally.tries, tally.malformed_tries = record["tries"], record["malformed_tries"]
+        tally.until = datetime.fromisoformat(record["until"])
+        tally.records += 1
+    return tally
+
+
+async def _record_long_wait(attempt: Attempt, key: str, tally: _Tally, until: datetime) -> None:
+    record = {
+        "tries": tally.tries,
+        "malformed_tries": tally.malformed_tries,
+        "until": until.isoformat(),
+    }
+    await store_checkpoint(
+        attempt,
+        Checkpoint(key=f"{RETRY_KEY_PREFIX}{key}/{tally.records}", value=codec.to_json(record)),
+    )
+    tally.records += 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +151,9 @@ def claim_key(attempt: Attempt, key: str) -> None:
             f"step key {key!r:.80} is not a string of 1 to {KEY_CHARACTERS_MAX} characters",
             hint="name the step after what it does, e.g. 'outline'",
         )
+    if attempt.code_ended and not key.startswith(UNDO_KEY_PREFIX):
+        # Code that the job function has let go of, such as a failed gather's siblings.
+        raise asyncio.CancelledError
     if key in attempt.used_keys:
         raise DuplicateStepError(step_key=key, job_id=attempt.job.job_id, kind=attempt.kind.kind)
     scope = current_step()
@@ -312,13 +273,12 @@ async def _try(
     attempt: Attempt, call: StepCall, tally: _Tally
 ) -> _Result | Callable[[], Awaitable[None]]:
     """Run the function once: return its result, or how to wait before the next try."""
-    policy = call.options.retry or attempt.kind.step_retry
     tally.tries += 1
     changes = attempt.changes
     refused = False
     started = attempt.clock.monotonic()
     try:
-        value, text, type_name = await _run_once(attempt, call, tally.tries)
+        value, text, type_name = await run_once(attempt, call, tally.tries)
         return _Result(value, text, type_name, attempt.clock.monotonic() - started)
     except LeaseLost:
         attempt.end(Ending.LOST)
@@ -336,87 +296,42 @@ async def _try(
             raise
         # Not our doing: the function awaited something that was cancelled.
         raise StepFailedError(step_key=call.key, attempts=tally.tries, cause=error) from error
-    except Exception as error:
-        tally.malformed_tries += is_malformed(error)
-        wait = next_wait(
-            policy, error, tries=tally.tries, malformed_tries=tally.malformed_tries, spread=jitter()
-        )
-        if wait is None and isinstance(error, StoreError) and error.transient:
-            # Not the step's fault: the attempt is handed back and goes on once the store answers.
-            raise
-        if wait is None:
-            raise StepFailedError(step_key=call.key, attempts=tally.tries, cause=error) from error
-        _tell_retry(attempt, call.key, tally.tries, wait, error)
-        return functools.partial(_wait_for_retry, attempt, wait)
+    except Exception as error:  # noqa: BLE001 - classified there, chained where it is final
+        return await _retry_after(attempt, call, tally, error)
     finally:
         if not refused:
             # What this step had reserved and not used is free for those that were refused.
             attempt.announce_settled_calls()
 
 
-async def _run_once(attempt: Attempt, call: StepCall, tries: int) -> tuple[Any, bytes, str | None]:
-    scope = StepScope(
-        lease=attempt.lease,
-        kind=attempt.kind.kind,
-        step_key=call.key,
-        step_attempt=tries,
-        priority=attempt.job.priority,
-        tenant=attempt.job.tenant,
-        emit_delta=lambda text: attempt.add_delta(call.key, tries, text),
+async def _retry_after(
+    attempt: Attempt, call: StepCall, tally: _Tally, error: Exception
+) -> Callable[[], Awaitable[None]]:
+    """Return how to wait before the next try.
+
+    Raises:
+        StepFailedError: There is none.
+        StoreError: The store is in passing trouble and tries are used up.
+    """
+    tally.malformed_tries += is_malformed(error)
+    wait = next_wait(
+        call.options.retry or attempt.kind.step_retry,
+        error,
+        tries=tally.tries,
+        malformed_tries=tally.malformed_tries,
+        spread=jitter(),
     )
-    loop = asyncio.get_running_loop()
-    started = loop.call_later(
-        STARTED_AFTER_SECONDS, attempt.emit, "step.started", {"key": call.key, "step_attempt": tries}
-    )
-    token = enter_step(scope)
-    try:
-        limit = call.options.timeout
-        if limit is None:
-            return await _invoke(call)
-        return await _invoke_within(call, limit.total_seconds())
-    except (SystemExit, KeyboardInterrupt) as error:
-        # asyncio would end the whole worker: a library that calls sys.exit() ends its step only.
-        raise FatalError(f"step {call.key!r} raised {error!r}") from error
-    finally:
-        leave_step(token)
-        started.cancel()
-
-
-async def _invoke_within(call: StepCall, seconds: float) -> tuple[Any, bytes, str | None]:
-    timer = asyncio.timeout(seconds)
-    try:
-        async with timer:
-            return await _invoke(call)
-    except TimeoutError:
-        if timer.expired():
-            raise StepTimeoutError(step_key=call.key, limit_seconds=seconds) from None
-        raise
-
-
-async def _invoke(call: StepCall) -> tuple[Any, bytes, str | None]:
-    """Call the function where it belongs: on the loop, in a thread, or in a child process."""
-    what = f"result of step {call.key!r}"
-    if call.options.isolate:
-        limits = call.options.isolate if isinstance(call.options.isolate, Isolation) else Isolation()
-        check_isolated(call.function)
-        arguments = encode_arguments(call.function, call.args, call.kwargs, what=f"step {call.key!r}")
-        text = await run_isolated(call.function, arguments, limits=limits, step_key=call.key)
-        return codec.decode_value(text, call.result_type, None, what=what), text, None
-    if _is_async(call.function):
-        outcome: Any = call.function(*call.args, **call.kwargs)
-    else:
-        outcome = await asyncio.to_thread(call.function, *call.args, **call.kwargs)
-    if inspect.isawaitable(outcome):
-        outcome = await LoopWatch(outcome, call.key)
-    text, type_name = codec.encode_value(outcome, call.result_type, what=what)
-    return outcome, text, type_name
-
-
-def _is_async(function: Callable[..., Any]) -> bool:
-    code = getattr(function, "__code__", None)
-    if code is not None:
-        return bool(code.co_flags & inspect.CO_COROUTINE)
-    return inspect.iscoroutinefunction(function)
+    if wait is None and isinstance(error, StoreError) and error.transient:
+        # Not the step's fault: the attempt is handed back and goes on once the store answers.
+        raise error
+    if wait is None:
+        raise StepFailedError(step_key=call.key, attempts=tally.tries, cause=error) from error
+    _tell_retry(attempt, call.key, tally.tries, wait, error)
+    if wait <= SUSPEND_WAIT:
+        return functools.partial(_wait_for_retry, attempt, wait)
+    until = attempt.clock.now() + wait
+    await _record_long_wait(attempt, call.key, tally, until)
+    return functools.partial(wait_until, attempt, SuspendReason.SLEEP, until)
 
 
 async def _checkpoint(attempt: Attempt, call: StepCall, result: _Result, tally: _Tally) -> Checkpoint:
@@ -455,10 +370,7 @@ def _tell_retry(attempt: Attempt, key: str, tries: int, wait: timedelta, error: 
 
 
 async def _wait_for_retry(attempt: Attempt, wait: timedelta) -> None:
-    """Wait in the slot when it is short, suspended when it is long; a drain ends a short wait."""
-    if wait > SUSPEND_WAIT:
-        await wait_until(attempt, SuspendReason.SLEEP, attempt.clock.now() + wait)
-        return
+    """Wait in the slot; a drain ends the wait."""
     with attempt.branches.running_step():
         sleeping = asyncio.ensure_future(attempt.clock.sleep(wait.total_seconds()))
         draining = asyncio.ensure_future(attempt.draining.wait())

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
     from typing import Any
 
+    from holdfast.clock import Clock
     from holdfast.dispatch.base import Dispatcher
     from holdfast.engine.attempt import Services
     from holdfast.engine.registry import Registry
@@ -96,7 +97,7 @@ class Worker:
         await self._register()
         await self.rescuer.rescue_here()
         for role in (self._claim_forever, self.waker.run, self.rescuer.run, self._listen):
-            self._tasks.append(asyncio.create_task(_guarded(role)))
+            self._tasks.append(asyncio.create_task(_guarded(self._services.clock, role)))
 
     async def drain(self) -> None:
         """Leave: claim no more, let steps in flight end, hand the leases back, sign off.
@@ -220,9 +221,7 @@ class Worker:
 
     def _begin(self, claim: Claim) -> None:
         attempt = Attempt(claim, self._registry.get(claim.job.kind), self._services)
-        task = asyncio.create_task(
-            self._run(attempt, claim.poisoned_by), name=f"attempt of {claim.job.job_id}"
-        )
+        task = asyncio.create_task(self._run(attempt, claim.poisoned_by), name=claim.job.job_id)
         self._attempts[task] = attempt
         task.add_done_callback(self._finish)
 
@@ -281,10 +280,11 @@ class Worker:
             await asyncio.wait(tuple(self._attempts), timeout=seconds)
 
 
-async def _guarded(role: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    """Run a background role; a defect in it must be seen, not lost in a task."""
-    try:
-        await role()
-    except Exception:
-        logger.critical("background role ended", exc_info=True)
-        raise
+async def _guarded(clock: Clock, role: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Run a background role; a defect in it is told, and does not leave the worker without it."""
+    while True:
+        try:
+            await role()
+        except Exception:
+            logger.critical("background role failed, starting it again", exc_info=True)
+        await clock.sleep(_STORE_TROUBLE_SECONDS)

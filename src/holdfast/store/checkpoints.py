@@ -5,7 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from holdfast.errors import CheckpointConflictError
-from holdfast.store.base import COMPENSATION_KEY, OUTPUT_COMPLETED, RESERVED_KEY_PREFIX, UNDO_KEY_PREFIX
+from holdfast.store.base import (
+    COMPENSATION_KEY,
+    OUTPUT_COMPLETED,
+    RESERVED_KEY_PREFIX,
+    RETRY_KEY_PREFIX,
+    UNDO_KEY_PREFIX,
+)
 from holdfast.store.events import add_event, add_events, lease_lost
 from holdfast.store.rows import CHECKPOINT_SQL, checkpoint_from, encode_json
 
@@ -167,7 +173,9 @@ def keys_by_state(tx: Transaction, job: int) -> tuple[dict[str, bool], set[str]]
 def forget_compensation(tx: Transaction, job: int) -> None:
     """Delete the compensation's own checkpoints, the steps it took back, and begun marks."""
     keys, undone = keys_by_state(tx, job)
-    gone = undone | {key for key in keys if _records_compensation(key)}
+    gone = undone | {
+        key for key in keys if _records_compensation(key) or key.startswith(RETRY_KEY_PREFIX)
+    }
     unfinished = tx.execute("SELECT key FROM checkpoints WHERE job = ? AND finished = 0", (job,))
     gone.update(key for (key,) in unfinished.fetchall())
     tx.executemany("DELETE FROM checkpoints WHERE job = ? AND key = ?", [(job, key) for key in gone])

@@ -8,7 +8,13 @@ import msgspec
 
 from holdfast.model import Job, JobStatus, Lease
 from holdfast.store import hints
-from holdfast.store.base import POISON_LOST_WORKERS, Claim, Settlement
+from holdfast.store.base import (
+    COMPENSATION_KEY,
+    POISON_LOST_WORKERS,
+    UNDO_KEY_PREFIX,
+    Claim,
+    Settlement,
+)
 from holdfast.store.checkpoints import load_checkpoints, lose_answers
 from holdfast.store.controls import doubt_reserved_calls, mark_uncertain
 from holdfast.store.events import add_event, lease_lost, read_signals
@@ -131,7 +137,10 @@ def _poison(job: Job, known: Mapping[str, Checkpoint]) -> str | None:
     suspects = [
         checkpoint
         for checkpoint in known.values()
-        if not checkpoint.finished and checkpoint.starts >= POISON_LOST_WORKERS - 1
+        if not checkpoint.finished
+        and checkpoint.starts >= POISON_LOST_WORKERS - 1
+        # Once the job is being taken back, only the undos run.
+        and (COMPENSATION_KEY not in known or checkpoint.key.startswith(UNDO_KEY_PREFIX))
     ]
     return max(suspects, key=lambda checkpoint: checkpoint.starts).key if suspects else None
 

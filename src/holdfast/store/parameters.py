@@ -23,6 +23,9 @@ UNDO_KEY_PREFIX = RESERVED_KEY_PREFIX + "undo/"
 COMPENSATION_KEY = RESERVED_KEY_PREFIX + "compensation"
 """The checkpoint that records the decision to compensate, and how the job is to end."""
 
+RETRY_KEY_PREFIX = RESERVED_KEY_PREFIX + "retry/"
+"""`holdfast:retry/KEY/N` records the tries of step KEY before its N-th long wait."""
+
 OUTPUT_COMPLETED = "output.completed"
 """Event that ends a step's streamed text: the step's result holds it now."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
+from sys import intern
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -139,8 +140,9 @@ def job_from(row: Row, payload: Sequence[bytes | None]) -> Job:
     job_input, output, error = payload
     return Job(
         job_id=job_id,
-        kind=kind,
-        queue=queue,
+        # Thousands of claimed jobs share these few strings.
+        kind=intern(kind),
+        queue=intern(queue),
         status=JobStatus(status),
         input=job_input or b"",
         output=output,
@@ -152,7 +154,7 @@ def job_from(row: Row, payload: Sequence[bytes | None]) -> Job:
         attempt=attempt,
         epoch=epoch,
         lost_workers=lost_workers,
-        worker_id=worker_id,
+        worker_id=None if worker_id is None else intern(worker_id),
         event_seq=event_seq,
         budget=budget_from(budget_nanos, budget_tokens),
         usage=_NO_USAGE

@@ -55,7 +55,7 @@ BUSY_SECONDS = 15.0
 WATCH_SECONDS = 0.25
 """How often other processes' commits are looked for while somebody waits for hints."""
 
-CACHE_KIBIBYTES = 8 * 1024
+CACHE_KIBIBYTES = 4 * 1024
 
 
 class SqliteStore:
