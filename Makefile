@@ -20,11 +20,15 @@ OUT = out/horoscope.pdf
 # Meant to be at 100 % branch coverage; reported, not enforced yet.
 GATED = src/holdfast/engine/*,src/holdfast/store/*,src/holdfast/llm/limits.py,src/holdfast/llm/budget.py
 
+# Debian packages that tests use, each with a program that shows whether it is there.
+TEST_PROGRAMS = poppler-utils:pdftotext qpdf:qpdf \
+  postgresql:postgres redis-server:redis-server rabbitmq-server:rabbitmq-server pgbouncer:pgbouncer
+
 # More arguments for pytest, ruff or the benchmarks: make test ARGS="-k retry"
 ARGS =
 WORKERS = auto
 
-.PHONY: help demo test check coverage bench fix set-up clean
+.PHONY: help demo test check coverage bench chaos fix set-up clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -47,7 +51,7 @@ demo: $(READY) ## Write a personal horoscope to out/horoscope.pdf; offline and f
 	  --name "$$DEMO_NAME" --born "$$DEMO_BORN" --place "$$DEMO_PLACE" --out "$(OUT)"
 
 test: $(READY) ## Run all tests that this machine can run; with CI=true a skipped test is a failure
-	@scripts/set-up debian poppler-utils:pdftotext qpdf:qpdf
+	@scripts/set-up debian $(TEST_PROGRAMS)
 	@$(BIN)/pytest -n $(WORKERS) --maxprocesses 8 --dist worksteal $(ARGS)
 
 check: $(READY) ## Formatting, lint, types, layers, sizes
@@ -71,7 +75,12 @@ coverage: $(READY) ## Tests with branch coverage, and the parts that are meant t
 	exit $$code
 
 bench: $(READY_BENCH) ## Measure the figures that the README quotes
+	@scripts/set-up debian postgresql:postgres redis-server:redis-server iproute2:ip
 	@$(BIN)/python -m bench $(ARGS)
+
+chaos: $(READY) ## Five minutes of trouble for a fleet on each broker, then an audit; ARGS="--seed 1 --minutes 1"
+	@scripts/set-up debian $(TEST_PROGRAMS)
+	@$(BIN)/python -m holdfast.testing.chaos $(ARGS)
 
 fix: $(READY) ## Format, and mend what ruff can mend by itself
 	@$(BIN)/ruff format

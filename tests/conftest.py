@@ -3,16 +3,19 @@
 import asyncio
 import inspect
 import os
-import shutil
 from collections.abc import AsyncIterator, Callable, Generator, Mapping
 
 import hypothesis
 import pytest
 
+from holdfast.testing.servers.programs import find_program
+
 try:
     import uvloop
 except ImportError:  # not on Windows
     uvloop = None  # type: ignore[assignment]
+
+pytest_plugins = ["tests.servers"]
 
 CI = os.environ.get("CI", "").lower() not in {"", "0", "false"}
 
@@ -25,8 +28,8 @@ hypothesis.settings.load_profile("ci" if CI else "local")
 
 
 def missing_programs(*programs: str) -> list[str]:
-    """Return those of `programs` that are not on the PATH."""
-    return [program for program in programs if shutil.which(program) is None]
+    """Return those of `programs` that are nowhere on this machine."""
+    return [program for program in programs if find_program(program) is None]
 
 
 def skip_unless_present(*programs: str) -> None:
@@ -35,7 +38,7 @@ def skip_unless_present(*programs: str) -> None:
         pytest.skip(f"not on this machine: {', '.join(missing)}")
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def requires() -> Callable[..., None]:
     """Skip the test from within unless the named programs are there; same rule as the marker."""
     return skip_unless_present

@@ -27,7 +27,7 @@ FUNCTION_LINES_P90 = 30
 FORBIDDEN_MODULE_WORDS = ("util", "utils", "helper", "helpers", "manager", "managers", "common", "misc")
 ENVIRONMENT_READERS = ("src/holdfast/settings.py", "src/holdfast/testing/")
 # Real processes can only be polled; everywhere else a test waits for a signal or moves the clock.
-SLEEPERS = ("tests/crash/", "tests/process/", "tests/browser/", "tests/conftest.py")
+SLEEPERS = ("tests/fleet/", "tests/crash/", "tests/process/", "tests/browser/", "tests/conftest.py")
 TEXT_SUFFIXES = frozenset(
     {"", ".cfg", ".css", ".html", ".j2", ".js", ".json", ".md", ".py", ".sh", ".sql", ".toml", ".txt"}
     | {".typ", ".yaml", ".yml"}

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 CONFTEST = Path(__file__).parents[1] / "conftest.py"
-CONFIG = """[pytest]
+CONFIG = f"""[pytest]
+pythonpath = {CONFTEST.parents[1]}
 asyncio_mode = auto
 asyncio_default_fixture_loop_scope = function
 markers =
