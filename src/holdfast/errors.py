@@ -11,7 +11,8 @@ HoldfastError(code, hint)
 │                          · JobTimeoutError · SoftLimitError · PoisonJobError · JobFailedError
 │                          · JobCancelledError · SignalTimeoutError
 ├── StoreError             StoreUnavailableError (transient) · StoreFullError · StoreCorruptError
-├── ArtifactError
+│                          · SealedValueError
+├── ArtifactError          ArtifactUnavailableError (transient)
 ├── DispatchError
 └── LLMError               RateLimitedError · ProviderUnavailableError · ProviderTimeoutError
                            · ContextTooLongError · ContentRefusedError · InvalidResponseError
@@ -28,6 +29,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import datetime, timedelta
 
 
@@ -93,6 +95,7 @@ class SchemaVersionError(ConfigError):
         super().__init__(f"database is at schema {found!r}, this release needs {needed!r}", hint=hint)
         self.found = found
         self.needed = needed
+        self.newer = newer
 
 
 # --- requests --------------------------------------------------------------------------------
@@ -281,15 +284,14 @@ class BudgetExceededError(JobError):
 
 
 class MapFailedError(JobError):
-    """Some items of a map failed for good after the others were finished."""
+    """Some items of a map, or gathered children, failed for good; the others were finished."""
 
     code = "map_failed"
 
-    def __init__(self, *, name: str, failures: dict[str, BaseException], total: int) -> None:
+    def __init__(self, *, what: str, failures: Mapping[str, Exception], total: int) -> None:
         listed = "; ".join(f"{key!r}: {error}" for key, error in list(failures.items())[:5])
         more = f"; and {len(failures) - 5} more" if len(failures) > 5 else ""
-        super().__init__(f"{len(failures)} of {total} items of map {name!r} failed: {listed}{more}")
-        self.name = name
+        super().__init__(f"{len(failures)} of {total} {what} failed: {listed}{more}")
         self.failures = failures
 
 
@@ -358,10 +360,34 @@ class StoreCorruptError(StoreError):
     code = "store_corrupt"
 
 
+class SealedValueError(StoreError):
+    """A stored value is sealed and cannot be opened here."""
+
+    code = "sealed_value"
+
+    def __init__(self, *, field: str, owner: tuple[str, ...], key_id: str, known_key: bool) -> None:
+        of = f" of {', '.join(map(repr, owner))}" if owner else ""
+        if known_key:
+            told = f"{field}{of} does not open with sealing key {key_id!r}"
+            hint = "it was damaged, changed or moved, or sealed with another key under the same id"
+        else:
+            told = f"{field}{of} is sealed with key {key_id!r}, which is not among the sealing keys"
+            hint = "add that key to HOLDFAST_SEALING_KEYS; without it nothing can open the value"
+        super().__init__(told, hint=hint)
+        self.key_id = key_id
+
+
 class ArtifactError(HoldfastError):
     """A file could not be written to or read from artifact storage."""
 
     code = "artifact"
+
+
+class ArtifactUnavailableError(ArtifactError):
+    """Artifact storage did not answer, or has no room; the same call may succeed later."""
+
+    code = "artifact_unavailable"
+    transient = True
 
 
 class DispatchError(HoldfastError):

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from datetime import datetime, timedelta
 
 
@@ -84,6 +85,29 @@ class Budget:
             object.__setattr__(self, "usd", usd)
         if self.tokens is not None and self.tokens < 0:
             raise ValueError(f"budget tokens {self.tokens!r} is negative; give a number >= 0")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Concurrency:
+    """At most so many running jobs of a kind, per kind, tenant or something else; others wait."""
+
+    limit: int
+    per: Literal["kind", "tenant"] | Callable[[Any], str] = "kind"
+    """Which jobs of the kind share the limit: all, those of one tenant, or those for whose input
+    this function returns the same text."""
+
+    def __post_init__(self) -> None:
+        """Check the limit.
+
+        Raises:
+            ValueError: The limit is below 1, or `per` is neither a function nor one of its words.
+        """
+        if self.limit < 1:
+            raise ValueError(f"concurrency limit {self.limit!r}: give at least 1")
+        if not callable(self.per) and self.per not in ("kind", "tenant"):
+            raise ValueError(
+                f"concurrency per {self.per!r}: give 'kind', 'tenant' or a function of the input"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,7 +195,13 @@ class Job:
     priority: int = 0
     """Higher is claimed first and weighs more in a lane."""
     tenant: str | None = None
+    subject: str | None = None
+    """Whose personal data it holds, in the application's own terms; never an address or a name."""
     idempotency_key: str | None = None
+    parent_id: str | None = None
+    """The job that spawned it; its usage counts towards the parent's, too."""
+    concurrency_key: str | None = None
+    """Jobs with the same key share a limit on how many of them run at once."""
     attempt: int = 0
     """Tries that count; suspension, drain and rescue give the number back."""
     epoch: int = 0
@@ -198,6 +228,16 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Dispatch:
+    """What to tell a worker pool: this job is queued. A hint; the store is the truth."""
+
+    job_id: str
+    queue: str
+    number: int
+    """Number of the job's last event; with `job_id` it names this announcement."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Lease:
     """A worker's right to run one attempt; every write for the attempt carries it."""
 
@@ -206,6 +246,8 @@ class Lease:
     worker_id: str
     row: int
     """The store's own handle of the job; meaningless elsewhere."""
+    parent: int | None = None
+    """The same of its parent."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -28,6 +28,7 @@ from holdfast.testing.clock import ManualClock
 from holdfast.testing.store_suite.support import (
     KIND,
     UNDO,
+    ids_of,
     intent,
     job,
     outcome,
@@ -252,7 +253,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(worker_id=st.sampled_from(WORKERS))
     def release(self, worker_id: str) -> None:
-        released = list(self.run(self.store.release_worker(worker_id)))
+        released = list(ids_of(self.run(self.store.release_worker(worker_id))))
         owned = {
             job_id
             for job_id, known in self.known.items()
@@ -267,12 +268,12 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule()
     def rescue(self) -> None:
-        self.disown(list(self.run(self.store.rescue_jobs())))
+        self.disown(list(ids_of(self.run(self.store.rescue_jobs()))))
 
     @rule()
     def wake(self) -> None:
         woken = self.run(self.store.wake_jobs(redispatch_after=seconds(2)))
-        for job_id in woken.job_ids:
+        for job_id in ids_of(woken.dispatches):
             assert self.run(self.store.get_job(job_id)).status is JobStatus.QUEUED
 
     @invariant()

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from holdfast.errors import InvalidInputError, LeaseLost, StoreError, StoreUnavailableError
-from holdfast.store import writer as writer_module
 from holdfast.store.base import JobQuery
 from holdfast.testing.store_suite.support import job, submit
 
@@ -70,14 +69,15 @@ async def test_failing_statement_is_undone_alone(lab):
 async def test_operations_of_one_turn_share_a_transaction(lab, monkeypatch):
     store = await lab.open()
     begun = []
-    begin = store._open_writer._begin
+    runner = store._open_writer.runner
+    begin = runner._begin
 
     def counted():
         begun.append(1)
         return begin()
 
-    monkeypatch.setattr(store._open_writer, "_begin", counted)
-    monkeypatch.setattr(writer_module, "BATCH_OPERATIONS_MAX", 30)
+    monkeypatch.setattr(runner, "_begin", counted)
+    monkeypatch.setattr(store._open_writer, "_batch_max", 30)
 
     await together(store, [insert(str(number)) for number in range(100)])
 

@@ -33,6 +33,8 @@ from holdfast.store.parameters import (
     LaneState,
     NewEvent,
     NewJob,
+    Pruned,
+    PruneRequest,
     Pulse,
     Settlement,
     StoreReport,
@@ -45,7 +47,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import timedelta
 
-    from holdfast.model import Budget, Checkpoint, Event, Job, Lease, Progress, UndoCall
+    from holdfast.model import Budget, Checkpoint, Dispatch, Event, Job, Lease, Progress, UndoCall
     from holdfast.store.hints import Hints
 
 __all__ = [
@@ -67,6 +69,8 @@ __all__ = [
     "LaneState",
     "NewEvent",
     "NewJob",
+    "PruneRequest",
+    "Pruned",
     "Pulse",
     "Settlement",
     "Store",
@@ -89,8 +93,10 @@ class Store(Protocol):
         """Queue a job with its first event, `job.queued`.
 
         An id that is taken is treated like an idempotency key: derived ids converge.
+        A child of a parent whose end was requested is born with the same request.
 
         Raises:
+            LeaseLost: `new.parent` no longer owns the parent job.
             IdempotencyConflictError: The key belongs to a job with another kind or input.
             InvalidInputError: The budget is larger than can be stored.
         """
@@ -122,7 +128,8 @@ class Store(Protocol):
         Each becomes running under a grown epoch and a counted attempt, with an
         `attempt.started` event. Calls that an earlier epoch left reserved become uncertain:
         their reservation moves to the job's uncertain usage. Jobs that are running, suspended
-        or terminal are left alone, so any number of stray messages is harmless.
+        or terminal are left alone, so any number of stray messages is harmless. A job whose
+        concurrency key has as many running jobs as its limit allows stays queued until one ends.
         Returns nothing when the worker's own heartbeat has expired or is not on record.
         """
         ...
@@ -136,6 +143,11 @@ class Store(Protocol):
         A cancel request that arrived since the claim turns SUSPENDED and QUEUED-with-delay into
         QUEUED at once, so that a worker compensates; one that the attempt knew of does not, so
         that a failing compensation keeps its waits.
+        A job that fails or is cancelled takes its unfinished children along. A child that ends
+        appends `child.ended` (`{"child_id", "status"}`) to its parent, and queues a parent that
+        is suspended for anything but SLEEP if it was the last unfinished child or did not complete,
+        or if the parent asked for `each_child`. Its family's jobs that wait for a budget above it are
+        queued, too: what it had reserved is free.
 
         Raises:
             LeaseLost: The attempt no longer owns the job.
@@ -147,7 +159,7 @@ class Store(Protocol):
 
         A queued or suspended job without anything to undo is cancelled at once; with
         something to undo it is queued for a worker. A running job is left to its owner, which
-        learns of it by hint or heartbeat.
+        learns of it by hint or heartbeat. The same goes for its unfinished children.
 
         Raises:
             JobNotFoundError: There is none with this id.
@@ -159,7 +171,8 @@ class Store(Protocol):
         """Queue a failed or cancelled job again; finished steps stay, undone ones are forgotten.
 
         Forgets the compensation record, undo checkpoints and the steps they took back, begun
-        marks, error, cancel request, lost workers, counted attempts.
+        marks, error, cancel request, lost workers, counted attempts. Failed and cancelled
+        children are retried with it.
         Emits `job.queued`.
 
         Raises:
@@ -174,7 +187,7 @@ class Store(Protocol):
 
         Engine-reserved checkpoints, steps taken back, ledger and events are not copied, nor is
         the undo of a step, whose effects are the source's. `new` may carry another
-        input, queue, budget; its kind must be the source's.
+        input, queue, budget; its kind must be the source's, and its subject is, if that has one.
 
         Raises:
             JobNotFoundError: There is no such source.
@@ -200,7 +213,8 @@ class Store(Protocol):
     async def set_budget(self, job_id: str, budget: Budget) -> Job:
         """Replace the job's budget, append `budget.changed`, wake a job that waits for it.
 
-        One that waits for quota is woken too: another of its branches may wait for the budget.
+        One that waits for quota is woken too: another of its branches may wait for the budget. So are
+        the jobs below it, whose calls count towards it.
 
         Raises:
             JobNotFoundError: There is none with this id.
@@ -218,32 +232,34 @@ class Store(Protocol):
         """
         ...
 
-    async def release_worker(self, worker_id: str) -> Sequence[str]:
+    async def release_worker(self, worker_id: str) -> Sequence[Dispatch]:
         """Sign a worker off; its running jobs are queued again, attempt number given back.
 
         Returns:
-            The ids of those jobs.
+            Those jobs, to be announced.
         """
         ...
 
-    async def rescue_jobs(self, dead: Sequence[str] = ()) -> Sequence[str]:
+    async def rescue_jobs(self, dead: Sequence[str] = (), *, spare: str = "") -> Sequence[Dispatch]:
         """Sign off every worker whose heartbeat has expired and queue its jobs again.
 
-        So are the workers of `dead`, which the caller knows to be gone, whatever their heartbeat.
+        So are the workers of `dead`, which the caller knows to be gone, whatever their heartbeat;
+        not so `spare`, the caller itself: it has been asleep, and as long as nobody else has taken
+        its jobs, its next heartbeat keeps them.
 
         Each job counts one more lost worker, gets the attempt number back and an
         `attempt.lost` event. Its settled calls of steps without a stored result
         become lost: the next attempt pays for them again.
 
         Returns:
-            The ids of those jobs.
+            Those jobs, to be announced.
         """
         ...
 
     async def wake_jobs(self, *, redispatch_after: timedelta) -> Wakeup:
         """Queue suspended jobs whose time has come, and find queued jobs nobody was told of.
 
-        A job is in `job_ids` when it is queued and due, and was queued, woken or last in such
+        A job is in `dispatches` when it is queued and due, and was queued, woken or last in such
         an answer more than `redispatch_after` ago – or was woken by this call, or was queued with
         a delay and has fallen due since, for nobody was told of it. Woken jobs get `job.queued`.
         """
@@ -336,6 +352,11 @@ class Store(Protocol):
         `burst_seconds` worth (but at least one request, and at least the tokens asked for, so
         that a call larger than the burst can pass once the bucket is full). A new lane starts
         full.
+
+        Askers that must wait keep a place in the lane's line, in the order of weighted fair
+        queueing between them; permits for those ahead are held back from those behind. A place
+        lasts until shortly after the time its asker was told to wait, and never more than
+        `turns.ASK_AGAIN_SECONDS_MAX` + `turns.LATE_SECONDS_MAX`.
         """
         ...
 
@@ -344,6 +365,24 @@ class Store(Protocol):
         ...
 
     # operations --------------------------------------------------------------------------------
+
+    async def prune_jobs(self, request: PruneRequest) -> Pruned:
+        """Delete terminal jobs, oldest end first: inputs, outputs, steps, events, ledger, artifacts.
+
+        A child goes after its parent, never before; a parent stays while a child is unfinished.
+        Of a subject, the oldest job goes first, and a child as soon as its parent is terminal:
+        the parent may be somebody else's and kept. Children of a deleted parent have none.
+        A call for a subject that finds nothing sees to it that what earlier calls deleted cannot be
+        read from the store's files either, where they are the store's to write (SQLite).
+
+        Deleting the files of `unreferenced` is the caller's, by `ArtifactStore.delete` with
+        `settled_only`: another job may be about to refer to the same content.
+
+        Raises:
+            InvalidInputError: The limit is not 1 to 1,000, there are more than 1,000 files, or the
+                request names nothing.
+        """
+        ...
 
     async def inspect(self) -> StoreReport:
         """Return counts, workers and lanes for operators."""

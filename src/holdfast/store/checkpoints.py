@@ -16,12 +16,11 @@ from holdfast.store.events import add_event, add_events, lease_lost
 from holdfast.store.rows import CHECKPOINT_SQL, checkpoint_from, encode_json
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Sequence
 
     from holdfast.model import Checkpoint, Lease, UndoCall
     from holdfast.store.base import NewEvent
-    from holdfast.store.writer import Transaction
+    from holdfast.store.transaction import Connection, Transaction
 
 _NUMBER = """
 UPDATE jobs SET step_number = step_number + 1
@@ -58,12 +57,11 @@ WHERE checkpoints.finished = 0
 
 _COUNT = """
 UPDATE jobs SET event_seq = event_seq + ?, step_number = step_number + 1, lost_workers = 0
-WHERE id = ? RETURNING event_seq
+WHERE id = ? AND epoch = ? AND status = 'running' RETURNING event_seq
 """
 
 _COMPACT = """
-UPDATE events SET data = CAST('{}' AS BLOB)
-WHERE job = ? AND type = 'output.delta' AND json_extract(CAST(data AS TEXT), '$.key') = ?
+UPDATE events SET data = %s WHERE job = ? AND type = 'output.delta' AND %s = ?
 """
 
 _ARTIFACT = """
@@ -118,14 +116,17 @@ def put_checkpoint(
     if artifact is not None:
         location = (artifact.sha256, artifact.size_bytes, artifact.media_type)
         tx.execute(_ARTIFACT, (lease.row, artifact.name, key, *location, tx.now))
-    row = tx.execute(_COUNT, (1 + len(events), lease.row)).fetchone()
+    row = tx.execute(_COUNT, (1 + len(events), lease.row, lease.epoch)).fetchone()
+    if row is None:
+        # Rescued between the two statements.
+        raise lease_lost(lease)
     first = row[0] - len(events)
     fields = {"key": key, "seconds": checkpoint.seconds, "attempts": checkpoint.attempts}
     add_event(tx, lease.row, first, "step.completed", fields)
     if events:
         add_events(tx, lease.row, first + 1, events)
         if any(event.type == OUTPUT_COMPLETED for event in events):
-            tx.execute(_COMPACT, (lease.row, key))
+            tx.execute(_COMPACT % (tx.dialect.empty_object, tx.dialect.delta_key), (lease.row, key))
     tx.topics.add(lease.job_id)
 
 
@@ -155,7 +156,7 @@ def load_checkpoints(tx: Transaction, job: int) -> dict[str, Checkpoint]:
     return {row[1]: checkpoint_from(row[1:], row[0]) for row in rows}
 
 
-def list_checkpoints(connection: sqlite3.Connection, job: int) -> tuple[Checkpoint, ...]:
+def list_checkpoints(connection: Connection, job: int) -> tuple[Checkpoint, ...]:
     """Return all checkpoints of a job in order of number, without values."""
     rows = connection.execute(
         f"SELECT {CHECKPOINT_SQL} FROM checkpoints WHERE job = ? ORDER BY number", (job,)
@@ -168,6 +169,16 @@ def keys_by_state(tx: Transaction, job: int) -> tuple[dict[str, bool], set[str]]
     rows = tx.execute("SELECT key, undo_function FROM checkpoints WHERE job = ?", (job,)).fetchall()
     undone = {key.removeprefix(UNDO_KEY_PREFIX) for key, _ in rows if key.startswith(UNDO_KEY_PREFIX)}
     return {key: function is not None for key, function in rows}, undone
+
+
+def needs_compensation(tx: Transaction, job: int) -> bool:
+    """Tell whether a worker has to take the job back before it can end."""
+    keys, undone = keys_by_state(tx, job)
+    # A compensation that has begun is a worker's to end, even if nothing is left to undo.
+    return COMPENSATION_KEY in keys or any(
+        undoable and key not in undone and not key.startswith(RESERVED_KEY_PREFIX)
+        for key, undoable in keys.items()
+    )
 
 
 def forget_compensation(tx: Transaction, job: int) -> None:

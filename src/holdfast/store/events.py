@@ -9,12 +9,11 @@ from holdfast.model import Event
 from holdfast.store.rows import encode_json, moment, progress_json
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Iterable, Sequence
 
     from holdfast.model import Lease, Progress
     from holdfast.store.base import NewEvent
-    from holdfast.store.writer import Transaction
+    from holdfast.store.transaction import Connection, Transaction
 
 _INSERT = "INSERT INTO events (job, seq, type, data, at) VALUES (?, ?, ?, ?, ?)"
 
@@ -68,7 +67,7 @@ def append_events(
 
 
 def read_events(
-    connection: sqlite3.Connection, job_id: str, after: int, limit: int, types: Sequence[str]
+    connection: Connection, job_id: str, after: int, limit: int, types: Sequence[str]
 ) -> list[Event]:
     """See `Store.read_events`."""
     row = connection.execute("SELECT id FROM jobs WHERE job_id = ?", (job_id,)).fetchone()

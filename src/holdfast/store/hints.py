@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Collection, Iterator
 
 QUEUED = "queued"
 """Topic: some job became claimable."""
@@ -29,16 +29,25 @@ class Hints:
 
     def __init__(self) -> None:
         self._subscribers: dict[str, set[asyncio.Event]] = {}
+        self.on_subscribed: Callable[[str], None] | None = None
+        """Called with a topic that nobody here has been subscribed to before."""
 
     @property
     def idle(self) -> bool:
         """Whether nobody is subscribed, so nothing needs to be looked for."""
         return not self._subscribers
 
+    @property
+    def topics(self) -> Collection[str]:
+        """What somebody here is subscribed to."""
+        return self._subscribers.keys()
+
     @contextmanager
     def subscribe(self, topic: str) -> Iterator[asyncio.Event]:
         """Give an event that is set at every hint on `topic`; the subscriber clears it."""
         event = asyncio.Event()
+        if self.on_subscribed is not None and topic not in self._subscribers:
+            self.on_subscribed(topic)
         self._subscribers.setdefault(topic, set()).add(event)
         try:
             yield event

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from holdfast.errors import IdempotencyConflictError, InvalidInputError, JobNotFoundError
@@ -9,6 +10,7 @@ from holdfast.model import Job, JobStatus
 from holdfast.store import checkpoints, hints
 from holdfast.store.base import JobRecords, Submitted
 from holdfast.store.events import add_event
+from holdfast.store.families import adopt, request_cancel
 from holdfast.store.rows import (
     CALL_SQL,
     JOB_COLUMNS,
@@ -21,14 +23,14 @@ from holdfast.store.rows import (
     moment,
     span_micros,
 )
+from holdfast.store.target import Target
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Sequence
 
     from holdfast.store.base import JobQuery, NewJob
     from holdfast.store.rows import Row
-    from holdfast.store.writer import Transaction
+    from holdfast.store.transaction import Connection, Transaction
 
 LIST_MAX = 1_000
 """Jobs that one query may ask for."""
@@ -39,11 +41,13 @@ _JOINED = f"SELECT {_BOTH} FROM jobs JOIN payloads ON payloads.job = jobs.id"
 
 _INSERT = """
 INSERT INTO jobs
-    (job_id, kind, queue, status, priority, tenant, idempotency_key, event_seq, budget_nanos,
-     budget_tokens, created_at, available_at, announced_at)
-VALUES (?, ?, ?, 'queued', ?, ?, ?, 1, ?, ?, ?, ?, ?)
+    (job_id, kind, queue, status, priority, tenant, subject, idempotency_key, parent, parent_id,
+     concurrency_key, concurrency_limit, event_seq, budget_nanos, budget_tokens, created_at,
+     available_at, announced_at)
+VALUES (?, ?, ?, 'queued', ?, ?, COALESCE(CAST(? AS TEXT), (SELECT subject FROM jobs WHERE id = ?)),
+    ?, ?, ?, ?, ?, 1, ?, ?, ?, ?, ?)
 ON CONFLICT (job_id) DO NOTHING
-RETURNING id
+RETURNING id, subject
 """
 
 
@@ -52,7 +56,7 @@ def job_of_joined(row: Row) -> Job:
     return job_from(row[:_WIDTH], row[_WIDTH:])
 
 
-def find_row(connection: sqlite3.Connection | Transaction, job_id: str) -> int:
+def find_row(connection: Connection | Transaction, job_id: str) -> int:
     """Return the job's row.
 
     Raises:
@@ -65,7 +69,7 @@ def find_row(connection: sqlite3.Connection | Transaction, job_id: str) -> int:
     return found
 
 
-def load_job(connection: sqlite3.Connection | Transaction, job_id: str) -> Job:
+def load_job(connection: Connection | Transaction, job_id: str) -> Job:
     """See `Store.get_job`."""
     row = connection.execute(f"{_JOINED} WHERE job_id = ?", (job_id,)).fetchone()
     if row is None:
@@ -73,14 +77,23 @@ def load_job(connection: sqlite3.Connection | Transaction, job_id: str) -> Job:
     return job_of_joined(row)
 
 
-def list_jobs(connection: sqlite3.Connection, query: JobQuery) -> list[Job]:
+def list_jobs(connection: Connection, query: JobQuery) -> list[Job]:
     """See `Store.list_jobs`."""
     if not 1 <= query.limit <= LIST_MAX:
         raise InvalidInputError(f"limit {query.limit!r} of a job list must be 1 to {LIST_MAX}")
-    filters = {"kind": query.kind, "status": query.status, "tenant": query.tenant}
+    filters = {
+        "kind": query.kind,
+        "status": query.status,
+        "tenant": query.tenant,
+        "subject": query.subject,
+    }
     used = {name: value for name, value in filters.items() if value is not None}
     conditions = [f"{name} = ?" for name in used]
     arguments: list[Any] = [str(value) for value in used.values()]
+    if query.parent_id is not None:
+        # By number, as the index has it.
+        conditions.append("parent = (SELECT id FROM jobs AS parents WHERE parents.job_id = ?)")
+        arguments.append(query.parent_id)
     if query.before is not None:
         conditions.append("job_id < ?")
         arguments.append(query.before)
@@ -91,7 +104,7 @@ def list_jobs(connection: sqlite3.Connection, query: JobQuery) -> list[Job]:
     return [job_of_joined(row) for row in rows]
 
 
-def get_records(connection: sqlite3.Connection, job_id: str) -> JobRecords:
+def get_records(connection: Connection, job_id: str) -> JobRecords:
     """See `Store.get_records`."""
     row = find_row(connection, job_id)
     rows = connection.execute(
@@ -110,21 +123,17 @@ def insert_job(tx: Transaction, new: NewJob) -> Submitted:
         found = _find_by_key(tx, new.tenant, new.idempotency_key)
         if found is not None:
             return _same(found, new, new.idempotency_key)
+    parent = new.parent
+    cancelling = parent is not None and adopt(tx, parent)
+    parent_row, parent_id = (None, None) if parent is None else (parent.row, parent.job_id)
     delay = 0 if new.delay is None else max(0, span_micros(new.delay))
     available_at = tx.now + delay
     row = tx.execute(
         _INSERT,
         (
-            new.job_id,
-            new.kind,
-            new.queue,
-            new.priority,
-            new.tenant,
-            new.idempotency_key,
-            budget_nanos,
-            budget_tokens,
-            tx.now,
-            available_at,
+            *(new.job_id, new.kind, new.queue, new.priority, new.tenant, new.subject, parent_row),
+            *(new.idempotency_key, parent_row, parent_id, new.concurrency_key),
+            *(new.concurrency_limit, budget_nanos, budget_tokens, tx.now, available_at),
             0 if delay else tx.now,
         ),
     ).fetchone()
@@ -136,6 +145,9 @@ def insert_job(tx: Transaction, new: NewJob) -> Submitted:
     tx.topics.add(new.job_id)
     if not delay:
         tx.topics.add(hints.QUEUED)
+    if cancelling:
+        request_cancel(tx, Target.named(tx, new.job_id))
+        return Submitted(job=load_job(tx, new.job_id), created=True)
     job = Job(
         job_id=new.job_id,
         kind=new.kind,
@@ -144,7 +156,10 @@ def insert_job(tx: Transaction, new: NewJob) -> Submitted:
         input=new.input,
         priority=new.priority,
         tenant=new.tenant,
+        subject=row[1],
         idempotency_key=new.idempotency_key,
+        parent_id=parent_id,
+        concurrency_key=new.concurrency_key,
         event_seq=1,
         budget=budget_from(budget_nanos, budget_tokens),
         created_at=moment(tx.now),
@@ -171,10 +186,13 @@ def _same(found: Job, new: NewJob, key: str) -> Submitted:
 
 def fork_job(tx: Transaction, source_id: str, new: NewJob, keep: Sequence[str] | None) -> Job:
     """See `Store.fork_job`."""
-    found = tx.execute("SELECT id, kind FROM jobs WHERE job_id = ?", (source_id,)).fetchone()
+    # Held against pruning, which would give up files that the copy is about to refer to.
+    found = tx.execute(
+        f"SELECT id, kind, subject FROM jobs WHERE job_id = ? {tx.dialect.for_key_share}", (source_id,)
+    ).fetchone()
     if found is None:
         raise JobNotFoundError(job_id=source_id)
-    source, kind = found
+    source, kind, subject = found
     if new.kind != kind:
         raise InvalidInputError(
             f"a fork of job {source_id!r} must be of its kind {kind!r}, not {new.kind!r}"
@@ -188,7 +206,8 @@ def fork_job(tx: Transaction, source_id: str, new: NewJob, keep: Sequence[str] |
                 hint="'holdfast jobs show' lists them",
             )
         keys = [key for key in keys if key in set(keep)]
-    submitted = insert_job(tx, new)
+    # Whose data the steps hold does not change by copying them.
+    submitted = insert_job(tx, replace(new, subject=subject or new.subject))
     if submitted.created:
         checkpoints.copy_checkpoints(tx, source, find_row(tx, new.job_id), keys)
     return submitted.job

@@ -1,35 +1,35 @@
-"""Statements on lanes; the arithmetic is in `holdfast.buckets`."""
+"""Statements on lanes; the arithmetic is in `holdfast.buckets` and `holdfast.turns`."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from holdfast import buckets
+from holdfast import buckets, turns
+from holdfast.codec import from_json, to_json
 from holdfast.store.base import LaneGrant, LaneState
 from holdfast.store.rows import micros, moment, optional_moment
 
 if TYPE_CHECKING:
-    import sqlite3
     from datetime import datetime
 
     from holdfast.store.base import LaneAdjustment, LaneRequest
     from holdfast.store.rows import Row
-    from holdfast.store.writer import Transaction
+    from holdfast.store.transaction import Connection, Transaction
 
 _SQL = (
     "requests_level, tokens_level, requests_per_minute, tokens_per_minute, burst_seconds, rate_factor,"
-    " factor_at, updated_at, paused_until, held_until, held_reason"
+    " factor_at, updated_at, paused_until, held_until, held_reason, turns"
 )
 
 _REPLACE = f"""
-INSERT INTO lanes (lane, {_SQL}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+INSERT INTO lanes (lane, {_SQL}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (lane) DO UPDATE SET
     requests_level = excluded.requests_level, tokens_level = excluded.tokens_level,
     requests_per_minute = excluded.requests_per_minute,
     tokens_per_minute = excluded.tokens_per_minute, burst_seconds = excluded.burst_seconds,
     rate_factor = excluded.rate_factor, factor_at = excluded.factor_at,
     updated_at = excluded.updated_at, paused_until = excluded.paused_until,
-    held_until = excluded.held_until, held_reason = excluded.held_reason
+    held_until = excluded.held_until, held_reason = excluded.held_reason, turns = excluded.turns
 """
 
 
@@ -37,14 +37,7 @@ def take_lane(tx: Transaction, request: LaneRequest) -> LaneGrant:
     """See `Store.take_lane`."""
     now = moment(tx.now)
     lane = _load(tx, request.lane) or buckets.fresh(now=now)
-    lane, taken = buckets.take(
-        lane,
-        tokens=request.tokens,
-        requests_per_minute=request.requests_per_minute,
-        tokens_per_minute=request.tokens_per_minute,
-        burst_seconds=request.burst_seconds,
-        now=now,
-    )
+    lane, taken = buckets.take(lane, request, now=now)
     _save(tx, request.lane, lane)
     return LaneGrant(
         granted=taken.granted,
@@ -72,7 +65,7 @@ def adjust_lane(tx: Transaction, adjustment: LaneAdjustment) -> LaneState:
     return _state(adjustment.lane, lane)
 
 
-def list_lanes(connection: sqlite3.Connection) -> tuple[LaneState, ...]:
+def list_lanes(connection: Connection) -> tuple[LaneState, ...]:
     """Return all lanes by name."""
     rows = connection.execute(f"SELECT lane, {_SQL} FROM lanes ORDER BY lane")
     return tuple(_state(row[0], _lane_from(row[1:])) for row in rows)
@@ -91,14 +84,19 @@ def _state(name: str, lane: buckets.LaneBuckets) -> LaneState:
 
 
 def _load(tx: Transaction, name: str) -> buckets.LaneBuckets | None:
-    row = tx.execute(f"SELECT {_SQL} FROM lanes WHERE lane = ?", (name,)).fetchone()
+    sql = f"SELECT {_SQL} FROM lanes WHERE lane = ? {tx.dialect.for_update}"
+    row = tx.execute(sql, (name,)).fetchone()
+    if row is None:
+        # There is no row to lock yet: two processes would both begin with a full lane.
+        tx.serialize(f"lane {name}")
+        row = tx.execute(sql, (name,)).fetchone()
     return None if row is None else _lane_from(row)
 
 
 def _lane_from(row: Row) -> buckets.LaneBuckets:
     (
         requests_level, tokens_level, requests_per_minute, tokens_per_minute, burst_seconds, rate_factor,
-        factor_at, updated_at, paused_until, held_until, held_reason,
+        factor_at, updated_at, paused_until, held_until, held_reason, line,
     ) = row  # fmt: skip
     return buckets.LaneBuckets(
         requests_level=requests_level,
@@ -112,7 +110,38 @@ def _lane_from(row: Row) -> buckets.LaneBuckets:
         paused_until=optional_moment(paused_until),
         held_until=optional_moment(held_until),
         held_reason=held_reason,
+        line=_line_from(line),
     )
+
+
+def _line_from(stored: bytes | None) -> turns.Line:
+    return tuple(
+        turns.Place(
+            asker=asker,
+            weight=weight,
+            tokens=tokens,
+            cost=cost,
+            lead=lead,
+            waiting=waiting,
+            expires_at=moment(expires_at),
+        )
+        for asker, weight, tokens, cost, lead, waiting, expires_at in from_json(stored or b"[]")
+    )
+
+
+def _stored_line(line: turns.Line) -> bytes | None:
+    """Return places as JSON arrays; nothing for the usual case that nobody waits."""
+    if not line:
+        return None
+    return to_json(
+        [
+            [
+                place.asker, place.weight, place.tokens, place.cost, place.lead, place.waiting,
+                micros(place.expires_at),
+            ]
+            for place in line
+        ]
+    )  # fmt: skip
 
 
 def _save(tx: Transaction, name: str, lane: buckets.LaneBuckets) -> None:
@@ -131,6 +160,7 @@ def _save(tx: Transaction, name: str, lane: buckets.LaneBuckets) -> None:
             _optional_micros(lane.paused_until),
             _optional_micros(lane.held_until),
             lane.held_reason,
+            _stored_line(lane.line),
         ),
     )
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from holdfast.model import Job, JobStatus, Lease
+from holdfast.model import Job, JobStatus, Lease, SuspendReason
 from holdfast.store import hints
 from holdfast.store.base import (
     COMPENSATION_KEY,
@@ -16,17 +17,26 @@ from holdfast.store.base import (
     Settlement,
 )
 from holdfast.store.checkpoints import load_checkpoints, lose_answers
-from holdfast.store.controls import doubt_reserved_calls, mark_uncertain
+from holdfast.store.concurrency import admit, unblock
 from holdfast.store.events import add_event, lease_lost, read_signals
+from holdfast.store.families import (
+    cancel_children,
+    doubt_reserved_calls,
+    lock_family,
+    share_what_is_left,
+    tell_parent,
+)
 from holdfast.store.rows import (
     JOB_COLUMNS,
     JOB_SQL,
     PAYLOAD_SQL,
     encode_json,
     job_from,
+    moment,
     progress_json,
     span_micros,
 )
+from holdfast.store.workers import hand_back
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,31 +44,35 @@ if TYPE_CHECKING:
     from holdfast.model import Checkpoint
     from holdfast.store.base import ClaimRequest
     from holdfast.store.rows import Row
-    from holdfast.store.writer import Transaction
+    from holdfast.store.transaction import Transaction
 
-_ID, _JOB_ID, _STEP_NUMBER, _WAKE_SEQ, _UNCERTAIN, _PRIORITY, _AVAILABLE_AT = (
+(
+    _ID, _JOB_ID, _STEP_NUMBER, _WAKE_SEQ, _RESERVED, _PRIORITY, _AVAILABLE_AT, _PARENT, _KEY, _LIMIT
+) = (
     JOB_COLUMNS.index(name)
     for name in (
         "id",
         "job_id",
         "step_number",
         "wake_seq",
-        "uncertain_calls",
+        "reserved_calls",
         "priority",
         "available_at",
+        "parent",
+        "concurrency_key",
+        "concurrency_limit",
     )
-)
+)  # fmt: skip
+
+SHARED_BUDGET_LOOK = timedelta(minutes=1)
+"""How often a child that waits for a budget tries by itself."""
 
 _CLAIM = f"""
 UPDATE jobs SET status = 'running', epoch = epoch + 1, attempt = attempt + 1, worker_id = ?,
-    event_seq = event_seq + 1, claim_seq = event_seq + 1, started_at = COALESCE(started_at, ?),
-    uncertain_calls = uncertain_calls + reserved_calls,
-    uncertain_tokens = uncertain_tokens + reserved_tokens,
-    uncertain_nanos = uncertain_nanos + reserved_nanos,
-    reserved_calls = 0, reserved_tokens = 0, reserved_nanos = 0
+    event_seq = event_seq + 1, claim_seq = event_seq + 1, started_at = COALESCE(started_at, ?)
 WHERE id IN (
-    SELECT id FROM jobs %s WHERE status = 'queued' AND available_at <= ?%s
-    ORDER BY priority DESC, available_at, id LIMIT ?
+    SELECT id FROM jobs %s WHERE status = 'queued' AND blocked = 0 AND available_at <= ?%s
+    ORDER BY priority DESC, available_at, id LIMIT ? %s
 )
 RETURNING {JOB_SQL}
 """
@@ -70,35 +84,61 @@ def claim_jobs(tx: Transaction, request: ClaimRequest) -> list[Claim]:
     """See `Store.claim_jobs`."""
     if not request.kinds or request.queues == () or request.limit < 1:
         return []
+    if request.holding is not None:
+        # Whether or not the heartbeat has expired: it may be renewed before anybody rescues.
+        hand_back(tx, request.worker_id, lost=False, but=request.holding)
     if not _has_pulse(tx, request.worker_id):
         return []
-    wanted, arguments = _filters(request)
+    histories: dict[str, dict[str, float]] = {}
+    claims: list[Claim] = []
+    while True:
+        rows = _take(tx, request, request.limit - len(claims))
+        # From the last in line: all of them count as running, and what is too much is put back.
+        admitted = [
+            row
+            for row in reversed(rows)
+            if row[_KEY] is None or admit(tx, row[_ID], row[_KEY], row[_LIMIT])
+        ]
+        claims += [_load_claim(tx, row, histories) for row in reversed(admitted)]
+        if len(admitted) == len(rows):
+            return claims
+
+
+def _take(tx: Transaction, request: ClaimRequest, limit: int) -> list[Row]:
+    wanted, arguments = _filters(tx, request)
     # Left to itself, SQLite sorts all queued jobs each time.
-    index = "INDEXED BY jobs_claimable" if request.job_id is None else ""
-    rows = tx.execute(
-        _CLAIM % (index, wanted), (request.worker_id, tx.now, tx.now, *arguments, request.limit)
+    one = request.job_id is not None
+    index = "" if one else tx.dialect.indexed_by("jobs_claimable")
+    # A job that was asked for by name is worth waiting for.
+    locking = tx.dialect.for_update if one else tx.dialect.skip_locked
+    rows: list[Row] = tx.execute(
+        _CLAIM % (index, wanted, locking), (request.worker_id, tx.now, tx.now, *arguments, limit)
     ).fetchall()
     rows.sort(key=lambda row: (-row[_PRIORITY], row[_AVAILABLE_AT], row[_ID]))
-    histories: dict[str, dict[str, float]] = {}
-    return [_load_claim(tx, row, histories) for row in rows]
+    return rows
 
 
 def _has_pulse(tx: Transaction, worker_id: str) -> bool:
     found = tx.execute(
-        "SELECT 1 FROM workers WHERE worker_id = ? AND expires_at > ?", (worker_id, tx.now)
+        f"SELECT 1 FROM workers WHERE worker_id = ? AND expires_at > ? {tx.dialect.for_key_share}",
+        (worker_id, tx.now),
     )
     return found.fetchone() is not None
 
 
-def _filters(request: ClaimRequest) -> tuple[str, tuple[str, ...]]:
+def _filters(tx: Transaction, request: ClaimRequest) -> tuple[str, tuple[object, ...]]:
     wanted = f" AND kind IN ({_marks(request.kinds)})"
-    arguments = request.kinds
+    arguments: tuple[object, ...] = request.kinds
     if request.queues is not None:
         wanted += f" AND queue IN ({_marks(request.queues)})"
         arguments += request.queues
     if request.job_id is not None:
         wanted += " AND job_id = ?"
         arguments += (request.job_id,)
+    if request.waited is not None:
+        # 0 is for those that nobody can have been told of yet.
+        wanted += " AND announced_at BETWEEN 1 AND ?"
+        arguments += (tx.now - span_micros(request.waited),)
     return wanted, arguments
 
 
@@ -108,11 +148,13 @@ def _marks(values: tuple[str, ...]) -> str:
 
 def _load_claim(tx: Transaction, row: Row, histories: dict[str, dict[str, float]]) -> Claim:
     number, job_id = row[_ID], row[_JOB_ID]
+    if row[_RESERVED]:
+        # Of an earlier epoch: a worker was lost with calls in flight.
+        doubt_reserved_calls(tx, number)
+        row = tx.execute(f"SELECT {JOB_SQL} FROM jobs WHERE id = ?", (number,)).fetchone()
     payload = tx.execute(f"SELECT {PAYLOAD_SQL} FROM payloads WHERE job = ?", (number,)).fetchone()
     job = job_from(row, payload)
     worker_id = job.worker_id or ""
-    if row[_UNCERTAIN]:
-        mark_uncertain(tx, number)
     fields = {"attempt": job.attempt, "epoch": job.epoch, "worker_id": worker_id}
     add_event(tx, number, job.event_seq, "attempt.started", fields)
     tx.topics.add(job_id)
@@ -122,7 +164,10 @@ def _load_claim(tx: Transaction, row: Row, histories: dict[str, dict[str, float]
     known = load_checkpoints(tx, number) if row[_STEP_NUMBER] else {}
     return Claim(
         job=job,
-        lease=Lease(job_id=job_id, epoch=job.epoch, worker_id=worker_id, row=number),
+        at=moment(tx.now),
+        lease=Lease(
+            job_id=job_id, epoch=job.epoch, worker_id=worker_id, row=number, parent=row[_PARENT]
+        ),
         checkpoints=known,
         signals=read_signals(tx, number, job_id) if row[_WAKE_SEQ] else (),
         poisoned_by=_poison(job, known),
@@ -155,25 +200,34 @@ def _read_history(tx: Transaction, kind: str) -> dict[str, float]:
 _SETTLE = f"""
 UPDATE jobs SET status = ?, suspend_reason = ?, available_at = ?, announced_at = ?, finished_at = ?,
     attempt = attempt - ?, worker_id = NULL, event_seq = event_seq + 1,
-    active_seconds = active_seconds + ?, progress = COALESCE(?, progress)
+    active_seconds = active_seconds + ?, progress = COALESCE(?, progress), each_child = ?
 WHERE id = ? RETURNING {JOB_SQL}
 """
 
 
 def settle_attempt(tx: Transaction, lease: Lease, settlement: Settlement) -> Job:
     """See `Store.settle_attempt`."""
+    if settlement.status in (JobStatus.FAILED, JobStatus.CANCELLED):
+        # It takes its children along.
+        lock_family(tx, lease.row)
     progress = None if settlement.progress is None else progress_json(settlement.progress)
     error = None if settlement.error is None else encode_json(settlement.error)
     held = tx.execute(
-        "SELECT kind, available_at, announced_at, claim_seq, cancel_seq, wake_seq, reserved_calls"
-        " FROM jobs WHERE id = ? AND epoch = ? AND status = 'running'",
+        "SELECT kind, available_at, announced_at, claim_seq, cancel_seq, wake_seq, reserved_calls,"
+        " concurrency_key FROM jobs WHERE id = ? AND epoch = ? AND status = 'running'"
+        f" {tx.dialect.for_update}",
         (lease.row, lease.epoch),
     ).fetchone()
     if held is None:
         raise lease_lost(lease)
-    kind, available_at, announced_at, claim_seq, cancel_seq, wake_seq, reserved_calls = held
+    kind, available_at, announced_at, claim_seq, cancel_seq, wake_seq, reserved_calls, key = held
     woken = settlement.wake_after_seq is not None and wake_seq > settlement.wake_after_seq
-    status, delay = _turned(settlement, woken=woken, cancelled=cancel_seq > claim_seq)
+    status, delay = _turned(
+        settlement,
+        child=lease.parent is not None,
+        woken=woken,
+        cancelled=cancel_seq > claim_seq,
+    )
     if not status.terminal:
         available_at = None if delay is None else tx.now + delay
         announced_at = tx.now if delay == 0 else 0
@@ -186,7 +240,7 @@ def settle_attempt(tx: Transaction, lease: Lease, settlement: Settlement) -> Job
         _SETTLE,
         (
             *(status, reason, available_at, announced_at, finished_at, uncounted),
-            *(settlement.active_seconds, progress, lease.row),
+            *(settlement.active_seconds, progress, int(settlement.each_child), lease.row),
         ),
     ).fetchone()
     payload = _keep_result(tx, lease.row, status, settlement.output, error)
@@ -196,7 +250,9 @@ def settle_attempt(tx: Transaction, lease: Lease, settlement: Settlement) -> Job
     _add_history(tx, kind, settlement.step_seconds)
     tx.topics.add(lease.job_id)
     if status.terminal:
-        tx.topics.add(hints.ended(lease.job_id))
+        _end_in_family(tx, lease, status)
+    if key is not None:
+        unblock(tx, key)
     if status is JobStatus.QUEUED:
         lose_answers(tx, lease.row, lease.epoch)
         if not delay:
@@ -204,10 +260,25 @@ def settle_attempt(tx: Transaction, lease: Lease, settlement: Settlement) -> Job
     return job
 
 
-def _turned(settlement: Settlement, *, woken: bool, cancelled: bool) -> tuple[JobStatus, int | None]:
+def _end_in_family(tx: Transaction, lease: Lease, status: JobStatus) -> None:
+    tx.topics.add(hints.ended(lease.job_id))
+    if status is not JobStatus.COMPLETED:
+        cancel_children(tx, lease.row)
+    if lease.parent is not None:
+        tell_parent(tx, lease.parent, lease.job_id, status)
+        share_what_is_left(tx, lease.parent)
+
+
+def _turned(
+    settlement: Settlement, *, child: bool, woken: bool, cancelled: bool
+) -> tuple[JobStatus, int | None]:
     """Return the status the job really gets, and its delay in microseconds."""
     after = settlement.available_after
     delay = None if after is None else max(0, span_micros(after))
+    if delay is None and child and settlement.suspend_reason is SuspendReason.BUDGET:
+        # What it was refused may be an ancestor's budget, which can have grown between the refusal
+        # and this moment, when nobody knew of it as one that waits.
+        delay = span_micros(SHARED_BUDGET_LOOK)
     if settlement.status is JobStatus.QUEUED:
         return JobStatus.QUEUED, 0 if cancelled else delay or 0
     if settlement.status is JobStatus.SUSPENDED and (woken or cancelled):
@@ -238,7 +309,8 @@ def _ending(job: Job, settlement: Settlement, error: bytes | None) -> tuple[str,
 
 
 def _add_history(tx: Transaction, kind: str, step_seconds: Mapping[str, tuple[int, float]]) -> None:
-    if not step_seconds:
+    # Sampled: where another process is writing the same rows, this one's are left out.
+    if not step_seconds or not tx.try_serialize(f"history {kind}"):
         return
     tx.executemany(
         "INSERT INTO step_history (kind, step_group, count, seconds) VALUES (?, ?, ?, ?)"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from holdfast.buckets import Ask
 from holdfast.model import Budget, CallStatus, JobStatus, Progress
 
 if TYPE_CHECKING:
@@ -12,7 +13,16 @@ if TYPE_CHECKING:
     from datetime import datetime, timedelta
     from decimal import Decimal
 
-    from holdfast.model import Call, Checkpoint, Event, Job, Lease, StoredError, SuspendReason
+    from holdfast.model import (
+        Call,
+        Checkpoint,
+        Dispatch,
+        Event,
+        Job,
+        Lease,
+        StoredError,
+        SuspendReason,
+    )
 
 RESERVED_KEY_PREFIX = "holdfast:"
 """Step keys that only the engine uses begin so."""
@@ -51,8 +61,16 @@ class NewJob:
     input: bytes
     priority: int = 0
     tenant: str | None = None
+    subject: str | None = None
+    """Whose personal data it holds: an id of the application's own, kept in the clear. None for that of
+    the parent."""
     idempotency_key: str | None = None
     """Unique per tenant; the same key with the same kind and input gives the same job."""
+    parent: Lease | None = None
+    """The attempt that spawns it: the child ends with its parent and counts towards its budget."""
+    concurrency_key: str | None = None
+    concurrency_limit: int | None = None
+    """At most so many jobs with this key run at once; the limit of the one to be claimed counts."""
     budget: Budget = field(default_factory=Budget)
     delay: timedelta | None = None
     """Not claimed before this much later."""
@@ -74,6 +92,9 @@ class JobQuery:
     kind: str | None = None
     status: JobStatus | None = None
     tenant: str | None = None
+    subject: str | None = None
+    parent_id: str | None = None
+    """Only children of this job."""
     before: str | None = None
     """Only jobs whose id sorts before this one: the cursor of the previous page."""
     limit: int = 50
@@ -103,6 +124,11 @@ class ClaimRequest:
     limit: int = 1
     job_id: str | None = None
     """Only this job, as when a message named it."""
+    holding: tuple[str, ...] | None = None
+    """Set after a claim whose answer was lost: the jobs that the worker knows of. Whatever else
+    runs under its name is queued again first."""
+    waited: timedelta | None = None
+    """Only jobs announced at least so long ago: whoever was told of them has not come."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,6 +137,8 @@ class Claim:
 
     job: Job
     lease: Lease
+    at: datetime
+    """When, by the store's clock: the attempt counts its time from here, whatever its machine's says."""
     checkpoints: Mapping[str, Checkpoint]
     """By key, values included."""
     signals: tuple[Event, ...]
@@ -133,8 +161,11 @@ class Settlement:
     available_after: timedelta | None = None
     """Delay for QUEUED (None: at once) and SUSPENDED (None: only a signal or budget wakes it)."""
     wake_after_seq: int | None = None
-    """For SUSPENDED: if a signal, a raised budget or a cancel request was appended after this
-    event number, the job is queued at once instead, so nothing is missed in between."""
+    """For SUSPENDED: if a signal, a raised budget, the end of a child or a cancel request was appended
+    after this event number, the job is queued at once instead, so nothing is missed in between."""
+    each_child: bool = False
+    """For SUSPENDED: each child that ends wakes the job, as when it waits for some of several; else
+    only the last unfinished one and those that do not complete."""
     counts: bool = True
     """Whether the attempt number is used up."""
     active_seconds: float = 0.0
@@ -172,10 +203,10 @@ class Pulse:
 class Wakeup:
     """What the waker found."""
 
-    job_ids: tuple[str, ...]
+    dispatches: tuple[Dispatch, ...]
     """Queued and due jobs that no dispatch has been tried for lately: announce them."""
-    next_at: datetime | None
-    """When the next suspended or delayed job falls due; the present if more are due already."""
+    next_in: timedelta | None
+    """How long until the next suspended or delayed job falls due; 0 if more are due already."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -209,16 +240,10 @@ class CallOutcome:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LaneRequest:
-    """Permits that one call needs from a lane, and the limits its caller believes in."""
+class LaneRequest(Ask):
+    """Permits that one call needs from a lane, the limits its caller believes in, and who it is."""
 
     lane: str
-    tokens: int
-    """By the provider's own rule of charging."""
-    requests_per_minute: float
-    tokens_per_minute: float
-    burst_seconds: float
-    """How many seconds' worth of permits may gather while the lane is idle."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -227,7 +252,7 @@ class LaneGrant:
 
     granted: bool
     wait_seconds: float = 0.0
-    """When not granted: how long until it is worth asking again."""
+    """How long until it is worth asking again; when granted, for as much again."""
     held_until: datetime | None = None
     """Set while the lane is parked."""
     held_reason: str | None = None
@@ -265,6 +290,35 @@ class LaneState:
     paused_until: datetime | None
     held_until: datetime | None
     held_reason: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PruneRequest:
+    """Which terminal jobs to delete, with all that is on record of them; none by default."""
+
+    older_than: timedelta | None = None
+    """Only jobs that ended at least so long ago."""
+    kind: str | None = None
+    subject: str | None = None
+    """Only jobs that hold this subject's data."""
+    limit: int = 100
+    """Most jobs to delete in this one transaction; fewer, if much is on record of them."""
+    files: tuple[str, ...] = ()
+    """SHA-256 of stored files: tell those that no job refers to, beside those of the deleted jobs."""
+    dry_run: bool = False
+    """Only tell which jobs would be deleted."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pruned:
+    """What was deleted."""
+
+    job_ids: tuple[str, ...]
+    """Deleted jobs."""
+    unreferenced: tuple[str, ...]
+    """SHA-256 of their artifacts and large results that no job in the store refers to any more."""
+    more: bool
+    """Whether another call may find more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

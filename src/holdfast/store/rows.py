@@ -115,11 +115,12 @@ def budget_columns(budget: Budget) -> tuple[int | None, int | None]:
 
 JOB_COLUMNS = (
     "id", "job_id", "kind", "queue", "status", "suspend_reason", "priority", "tenant",
+    "subject", "parent", "parent_id", "concurrency_key", "concurrency_limit",
     "idempotency_key", "attempt", "epoch", "lost_workers", "worker_id", "event_seq", "step_number",
     "wake_seq", "budget_nanos", "budget_tokens", "calls", "input_tokens", "cached_tokens",
     "output_tokens", "spent_nanos", "unpriced_calls", "uncertain_calls", "uncertain_nanos",
-    "reserved_tokens", "reserved_nanos", "progress", "cancel_requested_at", "created_at",
-    "available_at", "started_at", "finished_at", "active_seconds",
+    "reserved_calls", "reserved_tokens", "reserved_nanos", "progress", "cancel_requested_at",
+    "created_at", "available_at", "started_at", "finished_at", "active_seconds",
 )  # fmt: skip
 """Columns of a row for `job_from`, in its order; the payload row follows as a second tuple."""
 
@@ -131,10 +132,11 @@ def job_from(row: Row, payload: Sequence[bytes | None]) -> Job:
     """Build a job from its row (`JOB_SQL`) and its payload row (`PAYLOAD_SQL`)."""
     (
         _, job_id, kind, queue, status, reason, priority, tenant,
+        subject, _, parent_id, concurrency_key, _,
         idempotency_key, attempt, epoch, lost_workers, worker_id, event_seq, _,
         _, budget_nanos, budget_tokens, calls, input_tokens, cached_tokens,
         output_tokens, spent, unpriced, uncertain_calls, uncertain,
-        reserved_tokens, reserved, progress, cancel_requested_at, created_at,
+        _, reserved_tokens, reserved, progress, cancel_requested_at, created_at,
         available_at, started_at, finished_at, active_seconds,
     ) = row  # fmt: skip
     job_input, output, error = payload
@@ -150,6 +152,9 @@ def job_from(row: Row, payload: Sequence[bytes | None]) -> Job:
         suspend_reason=None if reason is None else SuspendReason(reason),
         priority=priority,
         tenant=tenant,
+        subject=subject,
+        parent_id=parent_id,
+        concurrency_key=concurrency_key,
         idempotency_key=idempotency_key,
         attempt=attempt,
         epoch=epoch,

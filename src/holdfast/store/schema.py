@@ -42,7 +42,16 @@ jobs = Table(
     Column("suspend_reason", Text),
     Column("priority", Integer, nullable=False),
     Column("tenant", Text),
+    Column("subject", Text),
     Column("idempotency_key", Text),
+    Column("parent", BigInteger),
+    Column("parent_id", Text),
+    Column("concurrency_key", Text),
+    Column("concurrency_limit", Integer),
+    # Passed over by a claim because its concurrency key was full; cleared when one of them ends.
+    Column("blocked", Integer, nullable=False, server_default=text("0")),
+    # While suspended: whether each child that ends wakes it, or only the last and those that fail.
+    Column("each_child", Integer, nullable=False, server_default=text("0")),
     _count("attempt"),
     _count("epoch"),
     _count("lost_workers"),
@@ -81,9 +90,16 @@ jobs = Table(
     sqlite_autoincrement=True,
 )
 
+_CLAIMABLE = text("status = 'queued' AND blocked = 0")
 _QUEUED = text("status = 'queued'")
 _SUSPENDED = text("status = 'suspended'")
 _RUNNING = text("worker_id IS NOT NULL")
+_CHILD = text("parent IS NOT NULL")
+_CONCURRENT = text("concurrency_key IS NOT NULL AND finished_at IS NULL")
+_SUBJECT = text("subject IS NOT NULL")
+# Children are pruned after their parent, and are not in the way of others until then.
+_FINISHED = text("finished_at IS NOT NULL AND parent IS NULL")
+_BLOB = text("blob IS NOT NULL")
 _KEYED = text("idempotency_key IS NOT NULL AND tenant IS NOT NULL")
 _KEYED_ALONE = text("idempotency_key IS NOT NULL AND tenant IS NULL")
 
@@ -96,8 +112,8 @@ Index(
     jobs.c.id,
     jobs.c.queue,
     jobs.c.kind,
-    sqlite_where=_QUEUED,
-    postgresql_where=_QUEUED,
+    sqlite_where=_CLAIMABLE,
+    postgresql_where=_CLAIMABLE,
 )
 Index(
     "jobs_announced",
@@ -124,6 +140,30 @@ Index(
     unique=True,
     sqlite_where=_KEYED_ALONE,
     postgresql_where=_KEYED_ALONE,
+)
+
+Index("jobs_parent", jobs.c.parent, sqlite_where=_CHILD, postgresql_where=_CHILD)
+Index(
+    "jobs_concurrency",
+    jobs.c.concurrency_key,
+    jobs.c.status,
+    sqlite_where=_CONCURRENT,
+    postgresql_where=_CONCURRENT,
+)
+Index(
+    "jobs_subject",
+    jobs.c.subject,
+    jobs.c.job_id,
+    sqlite_where=_SUBJECT,
+    postgresql_where=_SUBJECT,
+)
+Index("jobs_finished", jobs.c.finished_at, sqlite_where=_FINISHED, postgresql_where=_FINISHED)
+Index(
+    "jobs_kind_finished",
+    jobs.c.kind,
+    jobs.c.finished_at,
+    sqlite_where=_FINISHED,
+    postgresql_where=_FINISHED,
 )
 
 payloads = Table(
@@ -155,6 +195,7 @@ checkpoints = Table(
     Column("artifact", LargeBinary),
     UniqueConstraint("job", "key"),
 )
+Index("checkpoints_blob", checkpoints.c.blob, sqlite_where=_BLOB, postgresql_where=_BLOB)
 
 artifacts = Table(
     "artifacts",
@@ -169,6 +210,7 @@ artifacts = Table(
     Column("created_at", BigInteger, nullable=False),
     UniqueConstraint("job", "name"),
 )
+Index("artifacts_sha256", artifacts.c.sha256)
 
 events = Table(
     "events",
@@ -246,4 +288,5 @@ lanes = Table(
     Column("paused_until", BigInteger),
     Column("held_until", BigInteger),
     Column("held_reason", Text),
+    Column("turns", LargeBinary),
 )

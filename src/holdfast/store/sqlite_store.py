@@ -9,41 +9,21 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 
 from holdfast.clock import SystemClock
 from holdfast.errors import StoreError
-from holdfast.store import checkpoints, controls, jobs, lanes, leases, usage, workers
-from holdfast.store import events as _events
-from holdfast.store.connection import Reader, connect
+from holdfast.store.connection import Reader, connect, scrub
 from holdfast.store.hints import Hints
 from holdfast.store.rows import micros
-from holdfast.store.versions import HEAD, prepare
-from holdfast.store.writer import Transaction, Writer
+from holdfast.store.sql_store import SqlStore
+from holdfast.store.sqlite_runner import SqliteRunner
+from holdfast.store.versions import prepare
+from holdfast.store.writer import Writer
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Sequence
-    from datetime import timedelta
+    from collections.abc import Callable
 
     from holdfast.clock import Clock
-    from holdfast.model import Budget, Checkpoint, Event, Job, Lease, Progress, UndoCall
-    from holdfast.store.base import (
-        CallIntent,
-        CallOutcome,
-        Claim,
-        ClaimRequest,
-        JobQuery,
-        JobRecords,
-        LaneAdjustment,
-        LaneGrant,
-        LaneRequest,
-        LaneState,
-        NewEvent,
-        NewJob,
-        Pulse,
-        Settlement,
-        StoreReport,
-        Submitted,
-        Wakeup,
-        WorkerRecord,
-    )
+    from holdfast.store.base import Pruned, PruneRequest
+    from holdfast.store.transaction import Connection, Transaction
 
     Synchronous = Literal["FULL", "NORMAL"]
 
@@ -58,7 +38,7 @@ WATCH_SECONDS = 0.25
 CACHE_KIBIBYTES = 4 * 1024
 
 
-class SqliteStore:
+class SqliteStore(SqlStore):
     """`Store` on a SQLite file; see `holdfast.store.base` for what the verbs promise."""
 
     def __init__(
@@ -96,13 +76,13 @@ class SqliteStore:
         """
         if self._open_writer is not None:
             return
-        writer = Writer(
+        runner = SqliteRunner(
             self.path,
             connect=self._connect,
             now=lambda: micros(self._clock.now()),
-            publish=lambda topics: self.hints.publish(*topics),
             busy_seconds=self._busy_seconds,
         )
+        writer = Writer(runner, publish=lambda topics: self.hints.publish(*topics))
         await writer.open()
         self._open_writer = writer
         self._open_reader = Reader(self.path)
@@ -121,12 +101,21 @@ class SqliteStore:
         if reader is not None:
             await reader.close()
 
+    async def prune_jobs(self, request: PruneRequest) -> Pruned:
+        pruned = await super().prune_jobs(request)
+        if request.subject is not None and not (pruned.job_ids or pruned.more):
+            await asyncio.to_thread(scrub, self.path, self._busy_seconds)
+        return pruned
+
     def _connect(self) -> sqlite3.Connection:
         connection = connect(self.path)
         try:
             prepare(connection, self.path, busy_seconds=self._busy_seconds)
             connection.execute(f"PRAGMA synchronous = {self._synchronous}")
             connection.execute(f"PRAGMA cache_size = -{CACHE_KIBIBYTES}")
+            # What is deleted is overwritten, all but what moving rows between pages has left
+            # behind in their gaps: for that, see `scrub`.
+            connection.execute("PRAGMA secure_delete = ON")
         except BaseException:
             connection.close()
             raise
@@ -153,105 +142,16 @@ class SqliteStore:
             raise StoreError(f"store {self.path!r} is not open", hint="await open() first")
         return self._open_writer
 
+    def _run(self, operation: Callable[[Transaction], T]) -> T:
+        return self._writer.run(operation)
+
     def _write(self, operation: Callable[[Transaction], T]) -> asyncio.Future[T]:
         return self._writer.submit(operation)
 
-    async def _read(self, query: Callable[[sqlite3.Connection], T]) -> T:
+    async def _read(self, query: Callable[[Connection], T]) -> T:
         if self._open_reader is None:
             raise StoreError(f"store {self.path!r} is not open", hint="await open() first")
         return await self._open_reader.read(query)
-
-    # jobs ------------------------------------------------------------------------------------
-
-    async def insert_job(self, new: NewJob) -> Submitted:
-        return await self._write(lambda tx: jobs.insert_job(tx, new))
-
-    async def get_job(self, job_id: str) -> Job:
-        return await self._read(lambda connection: jobs.load_job(connection, job_id))
-
-    async def list_jobs(self, query: JobQuery) -> Sequence[Job]:
-        return await self._read(lambda connection: jobs.list_jobs(connection, query))
-
-    async def get_records(self, job_id: str) -> JobRecords:
-        return await self._read(lambda connection: jobs.get_records(connection, job_id))
-
-    async def claim_jobs(self, request: ClaimRequest) -> Sequence[Claim]:
-        return await self._write(lambda tx: leases.claim_jobs(tx, request))
-
-    async def settle_attempt(self, lease: Lease, settlement: Settlement) -> Job:
-        return await self._write(lambda tx: leases.settle_attempt(tx, lease, settlement))
-
-    async def cancel_job(self, job_id: str) -> Job:
-        return await self._write(lambda tx: controls.cancel_job(tx, job_id))
-
-    async def retry_job(self, job_id: str) -> Job:
-        return await self._write(lambda tx: controls.retry_job(tx, job_id))
-
-    async def fork_job(self, source_id: str, new: NewJob, *, keep: Sequence[str] | None) -> Job:
-        return await self._write(lambda tx: jobs.fork_job(tx, source_id, new, keep))
-
-    async def signal_job(self, job_id: str, name: str, payload: bytes) -> int:
-        return await self._write(lambda tx: controls.signal_job(tx, job_id, name, payload))
-
-    async def set_budget(self, job_id: str, budget: Budget) -> Job:
-        return await self._write(lambda tx: controls.set_budget(tx, job_id, budget))
-
-    # workers -----------------------------------------------------------------------------------
-
-    def beat(self, worker: WorkerRecord, *, first: bool) -> Pulse:
-        return self._writer.run(lambda tx: workers.beat(tx, worker, first=first))
-
-    async def release_worker(self, worker_id: str) -> Sequence[str]:
-        return await self._write(lambda tx: workers.release_worker(tx, worker_id))
-
-    async def rescue_jobs(self, dead: Sequence[str] = ()) -> Sequence[str]:
-        return await self._write(lambda tx: workers.rescue_jobs(tx, dead))
-
-    async def wake_jobs(self, *, redispatch_after: timedelta) -> Wakeup:
-        return await self._write(lambda tx: controls.wake_jobs(tx, redispatch_after))
-
-    # attempts ----------------------------------------------------------------------------------
-
-    async def begin_step(self, lease: Lease, key: str, undo: UndoCall | None) -> None:
-        await self._write(lambda tx: checkpoints.begin_step(tx, lease, key, undo))
-
-    async def put_checkpoint(
-        self, lease: Lease, checkpoint: Checkpoint, events: Sequence[NewEvent]
-    ) -> None:
-        await self._write(lambda tx: checkpoints.put_checkpoint(tx, lease, checkpoint, events))
-
-    async def append_events(
-        self, lease: Lease, events: Sequence[NewEvent], progress: Progress | None = None
-    ) -> int:
-        return await self._write(lambda tx: _events.append_events(tx, lease, events, progress))
-
-    async def read_events(
-        self, job_id: str, *, after: int = 0, limit: int = 500, types: Sequence[str] = ()
-    ) -> Sequence[Event]:
-        return await self._read(
-            lambda connection: _events.read_events(connection, job_id, after, limit, types)
-        )
-
-    # money -------------------------------------------------------------------------------------
-
-    async def reserve_call(self, lease: Lease, intent: CallIntent) -> None:
-        await self._write(lambda tx: usage.reserve_call(tx, lease, intent))
-
-    async def settle_call(self, lease: Lease, call_id: str, outcome: CallOutcome) -> None:
-        await self._write(lambda tx: usage.settle_call(tx, lease, call_id, outcome))
-
-    # lanes -------------------------------------------------------------------------------------
-
-    async def take_lane(self, request: LaneRequest) -> LaneGrant:
-        return await self._write(lambda tx: lanes.take_lane(tx, request))
-
-    async def adjust_lane(self, adjustment: LaneAdjustment) -> LaneState:
-        return await self._write(lambda tx: lanes.adjust_lane(tx, adjustment))
-
-    # operations --------------------------------------------------------------------------------
-
-    async def inspect(self) -> StoreReport:
-        return await self._read(lambda connection: workers.inspect(connection, HEAD))
 
 
 def _data_version(tx: Transaction) -> int:

@@ -6,22 +6,25 @@ from typing import TYPE_CHECKING
 
 from holdfast.errors import BudgetExceededError, InvalidInputError
 from holdfast.store.events import add_event, lease_lost
+from holdfast.store.families import ancestors
 from holdfast.store.rows import money_text, optional_nanos
 
 if TYPE_CHECKING:
     from holdfast.model import Lease
     from holdfast.store.base import CallIntent, CallOutcome
-    from holdfast.store.writer import Transaction
+    from holdfast.store.transaction import Transaction
 
+# An unknown price is NULL: it fits no budget in money.
 _RESERVE = """
-UPDATE jobs SET reserved_calls = reserved_calls + 1, reserved_tokens = reserved_tokens + :tokens,
-    reserved_nanos = reserved_nanos + COALESCE(:nanos, 0)
-WHERE id = :job AND epoch = :epoch AND status = 'running'
+UPDATE jobs SET reserved_calls = reserved_calls + 1, reserved_tokens = reserved_tokens + ?,
+    reserved_nanos = reserved_nanos + COALESCE(CAST(? AS BIGINT), 0)
+WHERE id = ?
     AND (budget_tokens IS NULL
-        OR input_tokens + output_tokens + uncertain_tokens + reserved_tokens + :tokens <= budget_tokens)
+        OR input_tokens + output_tokens + uncertain_tokens + reserved_tokens + ? <= budget_tokens)
     AND (budget_nanos IS NULL
-        OR spent_nanos + uncertain_nanos + reserved_nanos + :nanos <= budget_nanos)
+        OR spent_nanos + uncertain_nanos + reserved_nanos + CAST(? AS BIGINT) <= budget_nanos)
 """
+_FENCE = " AND epoch = ? AND status = 'running'"
 
 _INTENT = """
 INSERT INTO calls (job, call_id, step_key, step_attempt, epoch, provider, model, status,
@@ -30,7 +33,7 @@ VALUES (?, ?, ?, ?, ?, ?, ?, 'reserved', ?, ?, ?)
 """
 
 _BOOK = """
-UPDATE jobs SET event_seq = event_seq + 1, calls = calls + 1, input_tokens = input_tokens + ?,
+UPDATE jobs SET event_seq = event_seq + ?, calls = calls + 1, input_tokens = input_tokens + ?,
     cached_tokens = cached_tokens + ?, output_tokens = output_tokens + ?,
     spent_nanos = spent_nanos + ?, unpriced_calls = unpriced_calls + ?,
     {held}_calls = {held}_calls - 1, {held}_tokens = {held}_tokens - ?,
@@ -45,6 +48,9 @@ UPDATE calls SET status = ?, input_tokens = ?, cached_tokens = ?, output_tokens 
 """
 
 
+_HELD = "SELECT 1 FROM jobs WHERE id = ? AND epoch = ? AND status = 'running'"
+
+
 def reserve_call(tx: Transaction, lease: Lease, intent: CallIntent) -> None:
     """See `Store.reserve_call`."""
     nanos = optional_nanos(intent.reserved_usd)
@@ -57,9 +63,20 @@ def reserve_call(tx: Transaction, lease: Lease, intent: CallIntent) -> None:
         # The caller lost the reply and asks again: the intent is there.
         return
     tokens = intent.reserved_tokens
-    arguments = {"tokens": tokens, "nanos": nanos, "job": lease.row, "epoch": lease.epoch}
-    if not tx.execute(_RESERVE, arguments).rowcount:
-        raise _refusal(tx, lease, intent)
+    amounts = (tokens, nanos)
+    if lease.parent is not None:
+        # The youngest is locked first, as everywhere.
+        held = tx.execute(f"{_HELD} {tx.dialect.for_update}", (lease.row, lease.epoch)).fetchone()
+        if held is None:
+            raise lease_lost(lease)
+    # Ancestors are charged first: a refusal by the only one then leaves nothing to take back.
+    for row in ancestors(tx, lease.parent):
+        if not tx.execute(_RESERVE, (*amounts, row, *amounts)).rowcount:
+            raise _refusal(tx, row, intent)
+    fenced = (*amounts, lease.row, *amounts, lease.epoch)
+    if not tx.execute(_RESERVE + _FENCE, fenced).rowcount:
+        held = tx.execute(_HELD, (lease.row, lease.epoch)).fetchone()
+        raise lease_lost(lease) if held is None else _refusal(tx, lease.row, intent)
     tx.execute(
         _INTENT,
         (
@@ -69,33 +86,30 @@ def reserve_call(tx: Transaction, lease: Lease, intent: CallIntent) -> None:
     )
 
 
-def _refusal(tx: Transaction, lease: Lease, intent: CallIntent) -> BaseException:
-    """Return why nothing was reserved."""
-    row = tx.execute(
-        "SELECT budget_tokens, budget_tokens - input_tokens - output_tokens - uncertain_tokens"
+def _refusal(tx: Transaction, row: int, intent: CallIntent) -> BudgetExceededError:
+    """Return why nothing was reserved on the job of this row."""
+    job_id, tokens, tokens_left, nanos, nanos_left = tx.execute(
+        "SELECT job_id, budget_tokens, budget_tokens - input_tokens - output_tokens - uncertain_tokens"
         " - reserved_tokens, budget_nanos, budget_nanos - spent_nanos - uncertain_nanos - reserved_nanos"
-        " FROM jobs WHERE id = ? AND epoch = ? AND status = 'running'",
-        (lease.row, lease.epoch),
+        " FROM jobs WHERE id = ?",
+        (row,),
     ).fetchone()
-    if row is None:
-        return lease_lost(lease)
-    tokens, tokens_left, nanos, nanos_left = row
     if tokens is not None and intent.reserved_tokens > tokens_left:
         return BudgetExceededError(
             f"a call of step {intent.step_key!r} needs up to {intent.reserved_tokens} tokens,"
-            f" {max(0, tokens_left)} of {tokens} are left in the budget of job {lease.job_id!r}",
+            f" {max(0, tokens_left)} of {tokens} are left in the budget of job {job_id!r}",
             hint="raise the budget, or lower max_output_tokens",
         )
     budget = money_text(nanos)
     if intent.reserved_usd is None:
         return BudgetExceededError(
             f"the price of model {intent.model!r} is unknown, so step {intent.step_key!r} cannot be"
-            f" held to the budget of {budget} US dollars of job {lease.job_id!r}",
+            f" held to the budget of {budget} US dollars of job {job_id!r}",
             hint="give the model a price, or the job a budget in tokens only",
         )
     return BudgetExceededError(
         f"a call of step {intent.step_key!r} may cost {format(intent.reserved_usd, 'f')} US dollars,"
-        f" {money_text(max(0, nanos_left))} of {budget} are left in the budget of job {lease.job_id!r}",
+        f" {money_text(max(0, nanos_left))} of {budget} are left in the budget of job {job_id!r}",
         hint="raise the budget, or pick a smaller model",
     )
 
@@ -103,25 +117,26 @@ def _refusal(tx: Transaction, lease: Lease, intent: CallIntent) -> BaseException
 def settle_call(tx: Transaction, lease: Lease, call_id: str, outcome: CallOutcome) -> None:
     """See `Store.settle_call`."""
     nanos = optional_nanos(outcome.usd)
-    row = tx.execute(
-        "SELECT c.status, c.reserved_tokens, c.reserved_nanos, c.step_key, c.model FROM jobs j"
-        " LEFT JOIN calls c ON c.job = j.id AND c.call_id = ?"
-        " WHERE j.id = ? AND j.epoch = ? AND j.status = 'running'",
-        (call_id, lease.row, lease.epoch),
-    ).fetchone()
-    if row is None:
+    # The job's row first: a call that another transaction is just settling is read after that.
+    held = tx.execute(f"{_HELD} {tx.dialect.for_update}", (lease.row, lease.epoch)).fetchone()
+    if held is None:
         raise lease_lost(lease)
-    status, reserved_tokens, reserved_nanos, step_key, model = row
-    if status is None:
+    found = tx.execute(
+        "SELECT status, reserved_tokens, reserved_nanos, step_key, model FROM calls"
+        " WHERE job = ? AND call_id = ?",
+        (lease.row, call_id),
+    ).fetchone()
+    if found is None:
         raise InvalidInputError(f"call {call_id!r} of job {lease.job_id!r} was never reserved")
+    status, reserved_tokens, reserved_nanos, step_key, model = found
     if status not in _BOOKS:
         return
     # An uncertain call is settled by a later attempt that found the provider's answer to it.
     counts = (outcome.input_tokens, outcome.cached_tokens, outcome.output_tokens)
-    seq = tx.execute(
-        _BOOKS[status],
-        (*counts, nanos or 0, int(nanos is None), reserved_tokens, reserved_nanos or 0, lease.row),
-    ).fetchone()[0]
+    booked = (*counts, nanos or 0, int(nanos is None), reserved_tokens, reserved_nanos or 0)
+    seq = tx.execute(_BOOKS[status], (1, *booked, lease.row)).fetchone()[0]
+    for row in ancestors(tx, lease.parent):
+        tx.execute(_BOOKS[status], (0, *booked, row))
     ended = (outcome.response_id, outcome.error_code, tx.now, lease.row, call_id)
     tx.execute(_CLOSE, (outcome.status, *counts, nanos, *ended))
     fields = {

@@ -10,8 +10,9 @@ from holdfast.store.connection import PAGE_BYTES, patiently
 
 if TYPE_CHECKING:
     import sqlite3
+    from collections.abc import Callable
 
-REVISIONS = ("0001",)
+REVISIONS = ("0001", "0002")
 """Revisions this release knows, oldest first."""
 
 HEAD = REVISIONS[-1]
@@ -42,7 +43,15 @@ def read_version(connection: sqlite3.Connection, path: str) -> str:
         raise StoreCorruptError(
             f"database {path!r} has tables but no version", hint="restore the file from a backup"
         )
-    found = str(row[0])
+    return known_version(str(row[0]))
+
+
+def known_version(found: str) -> str:
+    """Return the revision if this release knows it.
+
+    Raises:
+        SchemaVersionError: A newer release wrote it.
+    """
     if found not in REVISIONS:
         raise SchemaVersionError(found=found, needed=HEAD, newer=True)
     return found
@@ -71,6 +80,25 @@ _alembic = threading.Lock()
 
 def _migrate(connection: sqlite3.Connection, path: str, busy_seconds: float) -> None:
     """Run the migrations in one transaction, unless another process has done so meanwhile."""
+
+    def lock() -> str:
+        # Only now: as it connects, SQLAlchemy rolls back, which would let go of the lock.
+        patiently(lambda: connection.execute("BEGIN IMMEDIATE"), busy_seconds)
+        return read_version(connection, path)
+
+    upgrade("sqlite://", connection, lock)
+
+
+def upgrade(url: str, connection: object, lock: Callable[[], str], *, to: str = HEAD) -> None:
+    """Bring the database forward in one transaction on the driver's own connection.
+
+    Args:
+        url: Names the database and its driver, as SQLAlchemy does.
+        connection: The driver's.
+        lock: Keeps every other process from migrating until the transaction ends, and returns the
+            revision that it finds then.
+        to: The revision to arrive at.
+    """
     # Imported here: together they take longer to load than everything else.
     from alembic import command
     from alembic.config import Config
@@ -80,12 +108,9 @@ def _migrate(connection: sqlite3.Connection, path: str, busy_seconds: float) -> 
     config = Config()
     config.set_main_option("script_location", "holdfast.store:migrations")
     config.set_main_option("path_separator", "os")
-    engine = create_engine("sqlite://", creator=lambda: connection, poolclass=StaticPool)
-    with _alembic, engine.connect() as session:
-        # Only now: as it connects, SQLAlchemy rolls back, which would let go of the lock.
-        patiently(lambda: connection.execute("BEGIN IMMEDIATE"), busy_seconds)
-        # SQLAlchemy's own transaction ends SQLite's; without it Alembic would commit each statement.
-        with session.begin():
-            if read_version(connection, path) != HEAD:
-                config.attributes["connection"] = session
-                command.upgrade(config, "head")
+    engine = create_engine(url, creator=lambda: connection, poolclass=StaticPool)
+    # SQLAlchemy's own transaction ends SQLite's; without it Alembic would commit each statement.
+    with _alembic, engine.connect() as session, session.begin():
+        if lock() != to:
+            config.attributes["connection"] = session
+            command.upgrade(config, to)

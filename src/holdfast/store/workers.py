@@ -6,19 +6,19 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from holdfast.model import JobStatus
+from holdfast.model import Dispatch, JobStatus
 from holdfast.store import hints
 from holdfast.store.base import Pulse, StoreReport, WorkerRecord
 from holdfast.store.checkpoints import lose_answers
+from holdfast.store.concurrency import unblock
 from holdfast.store.events import add_event
 from holdfast.store.lanes import list_lanes
 from holdfast.store.rows import encode_json, moment
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Sequence
 
-    from holdfast.store.writer import Transaction
+    from holdfast.store.transaction import Connection, Transaction
 
 _decode_queues = msgspec.json.Decoder(tuple[str, ...] | None).decode
 
@@ -40,7 +40,7 @@ UPDATE workers SET host = ?, pid = ?, queues = ?, slots = ?, running = ?, lease_
 _HAND_BACK = """
 UPDATE jobs SET status = 'queued', worker_id = NULL, attempt = attempt - 1, announced_at = ?,
     event_seq = event_seq + 1, lost_workers = lost_workers + ?
-WHERE worker_id = ? RETURNING id, job_id, event_seq, epoch
+WHERE worker_id = ?%s RETURNING id, job_id, queue, event_seq, epoch, concurrency_key
 """
 
 
@@ -62,38 +62,54 @@ def beat(tx: Transaction, worker: WorkerRecord, *, first: bool) -> Pulse:
     return Pulse(alive=True, cancels=tuple(job_id for (job_id,) in cancels))
 
 
-def release_worker(tx: Transaction, worker_id: str) -> list[str]:
+def release_worker(tx: Transaction, worker_id: str) -> list[Dispatch]:
     """See `Store.release_worker`."""
     tx.execute("DELETE FROM workers WHERE worker_id = ?", (worker_id,))
-    return _hand_back(tx, worker_id, lost=False)
+    return hand_back(tx, worker_id, lost=False)
 
 
-def rescue_jobs(tx: Transaction, dead: Sequence[str]) -> list[str]:
+def rescue_jobs(tx: Transaction, dead: Sequence[str], spare: str) -> list[Dispatch]:
     """See `Store.rescue_jobs`."""
     tx.executemany(
         "UPDATE workers SET expires_at = 0 WHERE worker_id = ?", [(worker_id,) for worker_id in dead]
     )
-    expired = tx.execute("DELETE FROM workers WHERE expires_at <= ? RETURNING worker_id", (tx.now,))
+    expired = tx.execute(
+        "DELETE FROM workers WHERE expires_at <= ? AND worker_id <> ? RETURNING worker_id",
+        (tx.now, spare),
+    )
     return [
-        job_id for (worker_id,) in expired.fetchall() for job_id in _hand_back(tx, worker_id, lost=True)
+        dispatch
+        for (worker_id,) in expired.fetchall()
+        for dispatch in hand_back(tx, worker_id, lost=True)
     ]
 
 
-def _hand_back(tx: Transaction, worker_id: str, *, lost: bool) -> list[str]:
+def hand_back(tx: Transaction, worker_id: str, *, lost: bool, but: Sequence[str] = ()) -> list[Dispatch]:
+    """Queue the worker's jobs again, all but some.
+
+    Args:
+        tx: The transaction.
+        worker_id: Who held them.
+        lost: Whether it was lost, which counts against the step that it was in.
+        but: Ids of those it keeps.
+    """
     event_type, fields = (
         ("attempt.lost", {"worker_id": worker_id}) if lost else ("attempt.released", None)
     )
-    rows = tx.execute(_HAND_BACK, (tx.now, int(lost), worker_id)).fetchall()
-    for row, job_id, seq, epoch in rows:
+    others = f" AND job_id NOT IN ({', '.join('?' * len(but))})" if but else ""
+    rows = tx.execute(_HAND_BACK % others, (tx.now, int(lost), worker_id, *but)).fetchall()
+    for row, job_id, _, seq, epoch, concurrency_key in rows:
         add_event(tx, row, seq, event_type, fields)
         lose_answers(tx, row, epoch)
+        if concurrency_key is not None:
+            unblock(tx, concurrency_key)
         tx.topics.add(job_id)
     if rows:
         tx.topics.add(hints.QUEUED)
-    return [job_id for _, job_id, _, _ in rows]
+    return [Dispatch(job_id=row[1], queue=row[2], number=row[3]) for row in rows]
 
 
-def inspect(connection: sqlite3.Connection, schema: str) -> StoreReport:
+def inspect(connection: Connection, schema: str) -> StoreReport:
     """See `Store.inspect`."""
     counts = dict(connection.execute("SELECT status, COUNT(*) FROM jobs GROUP BY status").fetchall())
     rows = connection.execute(

@@ -8,71 +8,80 @@ from __future__ import annotations
 
 import asyncio
 import queue
-import sqlite3
 import threading
 from collections import deque
 from concurrent.futures import Future as ThreadFuture
 from itertools import islice
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from holdfast.errors import HoldfastError, LeaseLost, StoreError
-from holdfast.store.connection import is_locked, patiently, translated
+from holdfast.errors import StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Sequence
 
-    Operation = Callable[["Transaction"], Any]
+    from holdfast.store.transaction import Transaction
+
+    Operation = Callable[[Transaction], Any]
+    Outcome = tuple[Any, BaseException | None]
+    """What an operation returned or raised."""
     AnyFuture = asyncio.Future[Any] | ThreadFuture[Any]
     Entry = tuple[Operation, AnyFuture]
-    Outcome = tuple[AnyFuture, Any, BaseException | None]
+    Answer = tuple[asyncio.Future[Any], Outcome]
 
 T = TypeVar("T")
 
 BATCH_OPERATIONS_MAX = 1_000
 """Operations in one transaction; more would make the first wait for the last."""
 
-_DOMAIN_ERRORS = (HoldfastError, LeaseLost)
 
+class Runner(Protocol):
+    """Runs batches of operations on one connection; called in the writer's thread only."""
 
-class Transaction:
-    """What an operation works with: the connection, the time, and the hints to give after commit.
+    def open(self) -> None:
+        """Connect.
 
-    An operation may run twice (see `Writer`), so it changes nothing but the database.
-    """
+        Raises:
+            StoreError: The database cannot be used; see its subclasses.
+            SchemaVersionError: Another release wrote it.
+        """
+        ...
 
-    __slots__ = ("execute", "executemany", "now", "topics")
+    def run(self, batch: Sequence[Operation]) -> tuple[list[Outcome], set[str]]:
+        """Run and commit all operations, together if possible; each holds or fails by itself.
 
-    def __init__(self, connection: sqlite3.Connection, now: int) -> None:
-        self.execute = connection.execute
-        self.executemany = connection.executemany
-        self.now = now
-        """The store's time in microseconds, one for all operations of a batch."""
-        self.topics: set[str] = set()
-        """Hints to publish once this is committed."""
+        Returns:
+            What came of each, in order, and the hints to give.
+        """
+        ...
+
+    def close(self) -> None:
+        """Disconnect."""
+        ...
 
 
 class Writer:
-    """Runs operations in batches; each holds or fails by itself.
-
-    An operation that raises one of our own errors before its first write leaves the batch
-    alone. After anything else the batch is rolled back and each operation is run again in a
-    transaction of its own.
-    """
+    """Hands operations to a runner in its own thread, all that are waiting at once."""
 
     def __init__(
         self,
-        path: str,
+        runner: Runner,
         *,
-        connect: Callable[[], sqlite3.Connection],
-        now: Callable[[], int],
         publish: Callable[[set[str]], None],
-        busy_seconds: float,
+        name: str = "writer",
+        batch_max: int = BATCH_OPERATIONS_MAX,
     ) -> None:
-        self._path = path
-        self._connect = connect
-        self._now = now
+        """Describe a writer.
+
+        Args:
+            runner: What runs the operations.
+            publish: Called on this loop with the hints of what was committed.
+            name: Of its thread.
+            batch_max: Operations in one transaction.
+        """
+        self.runner = runner
         self._publish = publish
-        self._busy_seconds = busy_seconds
+        self._name = name
+        self._batch_max = batch_max
         self._queue: queue.SimpleQueue[list[Entry] | None] = queue.SimpleQueue()
         self._gathered: list[Entry] = []
         self._backlog: deque[Entry] = deque()
@@ -80,17 +89,15 @@ class Writer:
         self._closing = False
         self._opened: ThreadFuture[None] = ThreadFuture()
         self._closed: ThreadFuture[None] = ThreadFuture()
-        self._connection: sqlite3.Connection
         self._loop = asyncio.get_running_loop()
 
     async def open(self) -> None:
         """Start the thread and connect.
 
         Raises:
-            StoreError: The file cannot be opened; see its subclasses.
-            SchemaVersionError: A newer release wrote the file.
+            StoreError, SchemaVersionError: See `Runner.open`.
         """
-        threading.Thread(target=self._work, name="holdfast-store-writer", daemon=True).start()
+        threading.Thread(target=self._work, name=f"holdfast-store-{self._name}", daemon=True).start()
         await asyncio.wrap_future(self._opened)
 
     def submit(self, operation: Callable[[Transaction], T]) -> asyncio.Future[T]:
@@ -149,18 +156,19 @@ class Writer:
 
     def _work(self) -> None:
         try:
-            self._connection = self._connect()
+            self.runner.open()
         except BaseException as error:  # noqa: BLE001 - handed to whoever opens
             self._closing = True
             self._closed.set_result(None)
-            self._opened.set_exception(self._translated(error))
+            self._opened.set_exception(error)
             return
         self._opened.set_result(None)
         try:
             while batch := self._take():
-                self._commit(batch)
+                outcomes, topics = self.runner.run([operation for operation, _ in batch])
+                self._resolve(zip(batch, outcomes, strict=True), topics)
         finally:
-            self._connection.close()
+            self.runner.close()
             self._closed.set_result(None)
 
     def _take(self) -> list[Entry]:
@@ -171,7 +179,7 @@ class Writer:
             entries = self._queue.get()
             ended = entries is None
             backlog.extend(entries or ())
-        while len(backlog) < BATCH_OPERATIONS_MAX and not ended:
+        while len(backlog) < self._batch_max and not ended:
             try:
                 entries = self._queue.get_nowait()
             except queue.Empty:
@@ -180,80 +188,18 @@ class Writer:
             backlog.extend(entries or ())
         if ended:
             self._queue.put(None)
-        batch = list(islice(backlog, BATCH_OPERATIONS_MAX))
+        batch = list(islice(backlog, self._batch_max))
         for _ in batch:
             backlog.popleft()
         return batch
 
-    def _commit(self, batch: list[Entry]) -> None:
-        try:
-            outcomes, topics = self._together(batch)
-        except BaseException as error:  # noqa: BLE001 - the thread must survive any operation
-            outcomes, topics = self._one_by_one(batch, error)
-        self._resolve(outcomes, topics)
-
-    def _together(self, batch: list[Entry]) -> tuple[list[Outcome], set[str]]:
-        connection = self._connection
-        transaction = self._begin()
-        outcomes: list[Outcome] = []
-        for operation, future in batch:
-            changes = connection.total_changes
-            try:
-                outcomes.append((future, operation(transaction), None))
-            except _DOMAIN_ERRORS as error:
-                if connection.total_changes != changes:
-                    raise
-                outcomes.append((future, None, error))
-        connection.execute("COMMIT")
-        return outcomes, transaction.topics
-
-    def _one_by_one(self, batch: list[Entry], cause: BaseException) -> tuple[list[Outcome], set[str]]:
-        self._roll_back()
-        outcomes: list[Outcome] = []
-        topics: set[str] = set()
-        for operation, future in batch:
-            if is_locked(cause):
-                # The lock was waited for already; doing so for each would take hours.
-                outcomes.append((future, None, self._translated(cause)))
-                continue
-            try:
-                transaction = self._begin()
-                outcome = operation(transaction)
-                self._connection.execute("COMMIT")
-            except BaseException as error:  # noqa: BLE001 - handed to the caller
-                self._roll_back()
-                outcomes.append((future, None, self._translated(error)))
-                if is_locked(error):
-                    cause = error
-            else:
-                outcomes.append((future, outcome, None))
-                topics |= transaction.topics
-        return outcomes, topics
-
-    def _begin(self) -> Transaction:
-        patiently(lambda: self._connection.execute("BEGIN IMMEDIATE"), self._busy_seconds)
-        return Transaction(self._connection, self._now())
-
-    def _roll_back(self) -> None:
-        if self._connection.in_transaction:
-            self._connection.execute("ROLLBACK")
-
-    def _translated(self, error: BaseException) -> BaseException:
-        if not isinstance(error, sqlite3.Error):
-            return error
-        # A new one each time: an exception shared by futures would gather all their tracebacks.
-        ours = translated(error, self._path)
-        ours.__cause__ = error
-        return ours
-
-    def _resolve(self, outcomes: list[Outcome], topics: set[str]) -> None:
-        by_loop: dict[asyncio.AbstractEventLoop, list[Outcome]] = {}
-        for outcome in outcomes:
-            future = outcome[0]
+    def _resolve(self, answers: Iterable[tuple[Entry, Outcome]], topics: set[str]) -> None:
+        by_loop: dict[asyncio.AbstractEventLoop, list[Answer]] = {}
+        for (_, future), outcome in answers:
             if isinstance(future, ThreadFuture):
-                _settle(future, outcome[1], outcome[2])
+                _settle(future, *outcome)
             else:
-                by_loop.setdefault(future.get_loop(), []).append(outcome)
+                by_loop.setdefault(future.get_loop(), []).append((future, outcome))
         if topics:
             by_loop.setdefault(self._loop, [])
         for loop, group in by_loop.items():
@@ -264,10 +210,10 @@ class Writer:
                 # That loop is closed: nobody is left to tell; what was committed stays.
                 continue
 
-    def _deliver(self, outcomes: list[Outcome], topics: set[str]) -> None:
-        for future, result, error in outcomes:
+    def _deliver(self, answers: list[Answer], topics: set[str]) -> None:
+        for future, outcome in answers:
             if not future.done():
-                _settle(future, result, error)
+                _settle(future, *outcome)
         if topics:
             self._publish(topics)
 

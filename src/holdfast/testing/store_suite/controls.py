@@ -16,6 +16,7 @@ from holdfast.testing.store_suite.support import (
     claimed,
     event_types,
     finish,
+    ids_of,
     intent,
     last_event,
     lose_worker,
@@ -261,8 +262,8 @@ class ControlSuite(StoreFixtures):
         clock.advance(60)
         due = await store.wake_jobs(redispatch_after=seconds(30))
 
-        assert (early.job_ids, early.next_at) == ((), clock.now())
-        assert (due.job_ids, due.next_at) == ((job_id,), None)
+        assert (ids_of(early.dispatches), early.next_in) == ((), seconds(60))
+        assert (ids_of(due.dispatches), due.next_in) == ((job_id,), None)
         woken = await store.get_job(job_id)
         assert (woken.status, woken.suspend_reason) == (JobStatus.QUEUED, None)
 
@@ -272,7 +273,7 @@ class ControlSuite(StoreFixtures):
         job_id = await submit(store)
 
         async def found() -> tuple[str, ...]:
-            return (await store.wake_jobs(redispatch_after=seconds(30))).job_ids
+            return ids_of((await store.wake_jobs(redispatch_after=seconds(30))).dispatches)
 
         assert await found() == ()
         clock.advance(30)
@@ -292,8 +293,8 @@ class ControlSuite(StoreFixtures):
         clock.advance(5)
         due = await store.wake_jobs(redispatch_after=seconds(30))
 
-        assert (early.job_ids, early.next_at) == ((), clock.now())
-        assert (due.job_ids, due.next_at) == ((job_id,), None)
+        assert (ids_of(early.dispatches), early.next_in) == ((), seconds(5))
+        assert (ids_of(due.dispatches), due.next_in) == ((job_id,), None)
 
     async def test_wake_leaves_running_and_terminal_jobs_alone(
         self, store: Store, clock: ManualClock
@@ -304,4 +305,4 @@ class ControlSuite(StoreFixtures):
 
         woken = await store.wake_jobs(redispatch_after=seconds(1))
 
-        assert (woken.job_ids, woken.next_at) == ((), None)
+        assert (ids_of(woken.dispatches), woken.next_in) == ((), None)

@@ -125,6 +125,24 @@ class LeaseSuite(StoreFixtures):
 
         assert await claim(store, worker_id=worker_id) is None
 
+    @pytest.mark.parametrize("alive", [True, False])
+    async def test_claim_puts_right_what_the_worker_does_not_know_of(
+        self, store: Store, clock: ManualClock, *, alive: bool
+    ) -> None:
+        """The answer to a claim may be lost: nobody would run those jobs, and nobody rescue them."""
+        known, unknown = await start(store), await start(store)
+        clock.advance(0 if alive else LEASE_SECONDS)
+        request = ClaimRequest(
+            worker_id="w1", kinds=("other",), holding=(known.job_id,) if alive else ()
+        )
+
+        assert list(await store.claim_jobs(request)) == []
+
+        found = await store.get_job(unknown.job_id)
+        assert (found.status, found.attempt, found.lost_workers) == (JobStatus.QUEUED, 0, 0)
+        kept = JobStatus.RUNNING if alive else JobStatus.QUEUED
+        assert (await store.get_job(known.job_id)).status is kept
+
     async def test_claim_loads_checkpoints_signals_and_history(
         self, store: Store, clock: ManualClock
     ) -> None:
@@ -249,7 +267,7 @@ class LeaseSuite(StoreFixtures):
 
         assert asleep.available_at is None
         clock.advance(1e6)
-        assert (await store.wake_jobs(redispatch_after=seconds(1))).job_ids == ()
+        assert (await store.wake_jobs(redispatch_after=seconds(1))).dispatches == ()
 
     async def test_signal_between_look_and_suspension_is_not_missed(self, store: Store) -> None:
         lease = await start(store)

@@ -25,6 +25,7 @@ from holdfast.testing.store_suite.support import (
     settle,
     start,
 )
+from holdfast.turns import ASK_AGAIN_SECONDS_MAX, LATE_SECONDS_MAX
 
 if TYPE_CHECKING:
     from holdfast.testing.clock import ManualClock
@@ -238,6 +239,22 @@ def lane_request(tokens: int = 10, burst_seconds: float = 60) -> LaneRequest:
     )
 
 
+def turn(
+    asker: str, *, weight: float = 1, more_waiting: bool = False, burst_seconds: float = 1
+) -> LaneRequest:
+    """Return a process's request on the same lane, which now lets one call in a second."""
+    return LaneRequest(
+        lane="openai/small",
+        tokens=10,
+        requests_per_minute=60,
+        tokens_per_minute=1e6,
+        burst_seconds=burst_seconds,
+        asker=asker,
+        weight=weight,
+        more_waiting=more_waiting,
+    )
+
+
 def adjustment(**changes: float | str) -> LaneAdjustment:
     """Return a correction of the same lane."""
     return LaneAdjustment(lane="openai/small", **changes)  # type: ignore[arg-type]
@@ -277,6 +294,89 @@ class LaneSuite(StoreFixtures):
         ]
 
         assert grants == [True, True, False]
+
+    async def test_turn_is_kept_for_the_process_whose_it_is(
+        self, store: Store, lab: StoreLab, clock: ManualClock
+    ) -> None:
+        other = await lab.open()
+        await store.take_lane(turn("busy", more_waiting=True))
+        first = await other.take_lane(turn("other", weight=2))
+        behind = await store.take_lane(turn("busy", more_waiting=True))
+
+        clock.advance(1)
+        early = await store.take_lane(turn("busy", more_waiting=True))
+        in_turn = await other.take_lane(turn("other", weight=2))
+
+        grants = [first, behind, early, in_turn]
+        assert [grant.granted for grant in grants] == [False, False, False, True]
+        assert [grant.wait_seconds for grant in grants] == pytest.approx([1, 2, 1, 0])
+        clock.advance(1)
+        assert (await store.take_lane(turn("busy"))).granted
+
+    async def test_grant_tells_when_there_will_be_as_much_again(
+        self, store: Store, clock: ManualClock
+    ) -> None:
+        more = await store.take_lane(turn("busy", more_waiting=True))
+        clock.advance(more.wait_seconds)
+        last = await store.take_lane(turn("busy"))
+
+        assert more.granted
+        assert more.wait_seconds == pytest.approx(1)
+        assert last.granted
+        assert last.wait_seconds == 0
+
+    async def test_processes_share_by_weight(
+        self, store: Store, lab: StoreLab, clock: ManualClock
+    ) -> None:
+        askers = (
+            (store, turn("light", more_waiting=True)),
+            (await lab.open(), turn("heavy", weight=3, more_waiting=True)),
+        )
+        granted = {"light": 0, "heavy": 0}
+
+        for _ in range(21):
+            for each, request in askers:
+                granted[request.asker] += (await each.take_lane(request)).granted
+            clock.advance(1)
+
+        assert granted["heavy"] in {15, 16}
+        assert granted["light"] == 21 - granted["heavy"]
+
+    async def test_turn_of_a_process_that_is_gone_lapses_within_seconds(
+        self, store: Store, clock: ManualClock
+    ) -> None:
+        await store.take_lane(turn("alive"))
+        await store.take_lane(turn("gone", weight=2))
+        waited = 0.0
+
+        while not (grant := await store.take_lane(turn("alive"))).granted:
+            seconds_more = min(grant.wait_seconds, ASK_AGAIN_SECONDS_MAX)
+            clock.advance(seconds_more)
+            waited += seconds_more
+
+        assert 1 < waited <= ASK_AGAIN_SECONDS_MAX + LATE_SECONDS_MAX
+
+    async def test_whoever_finds_enough_for_those_ahead_as_well_may_pass_them(
+        self, store: Store, clock: ManualClock
+    ) -> None:
+        for _ in range(3):
+            await store.take_lane(turn("busy", burst_seconds=3))
+        await store.take_lane(turn("ahead", weight=2, burst_seconds=3))
+
+        clock.advance(2)
+
+        assert (await store.take_lane(turn("busy", burst_seconds=3))).granted
+        assert (await store.take_lane(turn("ahead", weight=2, burst_seconds=3))).granted
+
+    async def test_correction_leaves_the_line_as_it_is(self, store: Store, clock: ManualClock) -> None:
+        await store.take_lane(turn("busy"))
+        await store.take_lane(turn("ahead", weight=2))
+
+        await store.adjust_lane(adjustment(refund_tokens=1))
+        clock.advance(1)
+
+        assert not (await store.take_lane(turn("busy"))).granted
+        assert (await store.take_lane(turn("ahead", weight=2))).granted
 
     async def test_pause_stops_all_grants(self, store: Store, clock: ManualClock) -> None:
         paused = await store.adjust_lane(adjustment(pause_seconds=5))

@@ -22,7 +22,9 @@ from holdfast.store.base import (
 )
 
 if TYPE_CHECKING:
-    from holdfast.model import Lease
+    from collections.abc import Sequence
+
+    from holdfast.model import Dispatch, Lease
     from holdfast.testing.clock import ManualClock
 
 LEASE_SECONDS = 10.0
@@ -160,3 +162,8 @@ async def last_event(store: Store, job_id: str) -> tuple[str, Any]:
 def seconds(count: float) -> timedelta:
     """Return a duration."""
     return timedelta(seconds=count)
+
+
+def ids_of(dispatches: Sequence[Dispatch]) -> tuple[str, ...]:
+    """Return which jobs are to be announced."""
+    return tuple(dispatch.job_id for dispatch in dispatches)

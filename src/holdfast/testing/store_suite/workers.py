@@ -14,6 +14,7 @@ from holdfast.testing.store_suite.support import (
     LEASE_SECONDS,
     StoreFixtures,
     claimed,
+    ids_of,
     last_event,
     lose_worker,
     put,
@@ -70,13 +71,22 @@ class WorkerSuite(StoreFixtures):
 
         released = await store.release_worker("w1")
 
-        assert sorted(released) == sorted(lease.job_id for lease in leases)
+        assert sorted(ids_of(released)) == sorted(lease.job_id for lease in leases)
         for lease in leases:
             found = await store.get_job(lease.job_id)
             assert (found.status, found.attempt, found.worker_id) == (JobStatus.QUEUED, 0, None)
             assert (found.lost_workers, found.available_at) == (0, available_at)
             assert await last_event(store, lease.job_id) == ("attempt.released", {})
         assert not store.beat(worker("w1"), first=False).alive
+
+    async def test_rescuer_that_was_asleep_spares_itself(self, store: Store, clock: ManualClock) -> None:
+        lease = await start(store)
+        clock.advance(LEASE_SECONDS + 1)
+
+        assert await store.rescue_jobs(spare="w1") == []
+
+        assert store.beat(worker("w1"), first=False).alive
+        assert (await store.get_job(lease.job_id)).status is JobStatus.RUNNING
 
     async def test_rescue_takes_jobs_of_expired_workers_only(
         self, store: Store, clock: ManualClock
@@ -88,7 +98,7 @@ class WorkerSuite(StoreFixtures):
         assert await store.rescue_jobs() == []
         clock.advance(1)
 
-        assert await store.rescue_jobs() == [lost.job_id]
+        assert ids_of(await store.rescue_jobs()) == (lost.job_id,)
 
         found = await store.get_job(lost.job_id)
         assert (found.status, found.attempt, found.lost_workers) == (JobStatus.QUEUED, 0, 1)

@@ -1,0 +1,69 @@
+"""Statements that keep the jobs of one concurrency key to their limit.
+
+A claimed job whose key is full is put back, and with it all queued jobs of the key are marked as
+blocked, so that no later claim looks at them again. Whenever a job with the key leaves its worker
+or the line, as many blocked ones come back as there is room for.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from holdfast.store import hints
+
+if TYPE_CHECKING:
+    from holdfast.store.transaction import Transaction
+
+
+def admit(tx: Transaction, row: int, key: str, limit: int) -> bool:
+    """Tell whether a job that this transaction has claimed may run; else put it back, blocked."""
+    # Two workers that claim jobs of one key at the same time would not see each other's.
+    tx.serialize(f"concurrency {key}")
+    running = _running(tx, key)
+    if running <= limit:
+        return True
+    # As it was: nobody has seen the claim.
+    tx.execute(
+        "UPDATE jobs SET status = 'queued', worker_id = NULL, attempt = attempt - 1, epoch = epoch - 1,"
+        " event_seq = event_seq - 1, blocked = 1,"
+        " started_at = CASE WHEN epoch = 1 THEN NULL ELSE started_at END WHERE id = ?",
+        (row,),
+    )
+    # The rest of a long line would be claimed and put back one by one.
+    tx.execute(
+        "UPDATE jobs SET blocked = 1 WHERE id IN (SELECT id FROM jobs WHERE concurrency_key = ?"
+        " AND status = 'queued' AND finished_at IS NULL AND blocked = 0 AND available_at <= ?"
+        f" AND concurrency_limit < ? ORDER BY id DESC {tx.dialect.skip_locked})",
+        (key, tx.now, running),
+    )
+    return False
+
+
+def unblock(tx: Transaction, key: str) -> None:
+    """Let blocked jobs of the key back into the line, as many as there is room for.
+
+    So many of each queue and kind: whoever serves one of them may not serve the others, and a job
+    that nobody claims must not keep its place from those that somebody would.
+    """
+    tx.serialize(f"concurrency {key}")
+    running = _running(tx, key)
+    back = tx.execute(
+        "UPDATE jobs SET blocked = 0, announced_at = 0 WHERE id IN (SELECT id FROM (SELECT id,"
+        " concurrency_limit, ROW_NUMBER() OVER (PARTITION BY queue, kind"
+        " ORDER BY priority DESC, available_at, id) AS place FROM jobs WHERE concurrency_key = ?"
+        " AND status = 'queued' AND finished_at IS NULL AND blocked = 1) AS line"
+        " WHERE place <= concurrency_limit - ?)",
+        (key, running),
+    )
+    if back.rowcount:
+        tx.topics.add(hints.QUEUED)
+
+
+def _running(tx: Transaction, key: str) -> int:
+    row = tx.execute(
+        "SELECT COUNT(*) FROM jobs WHERE concurrency_key = ? AND status = 'running'"
+        " AND finished_at IS NULL",
+        (key,),
+    ).fetchone()
+    count: int = row[0]
+    return count

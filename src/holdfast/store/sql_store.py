@@ -1,0 +1,182 @@
+"""The verbs of the store in SQL, wired to a database by `SqliteStore` and `PostgresStore`."""
+
+from __future__ import annotations
+
+import abc
+from typing import TYPE_CHECKING, TypeVar
+
+from holdfast.model import JobStatus
+from holdfast.store import checkpoints, controls, jobs, lanes, leases, pruning, usage, workers
+from holdfast.store import events as _events
+from holdfast.store.versions import HEAD
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+    from datetime import timedelta
+
+    from holdfast.model import Budget, Checkpoint, Dispatch, Event, Job, Lease, Progress, UndoCall
+    from holdfast.store.base import (
+        CallIntent,
+        CallOutcome,
+        Claim,
+        ClaimRequest,
+        JobQuery,
+        JobRecords,
+        LaneAdjustment,
+        LaneGrant,
+        LaneRequest,
+        LaneState,
+        NewEvent,
+        NewJob,
+        Pruned,
+        PruneRequest,
+        Pulse,
+        Settlement,
+        StoreReport,
+        Submitted,
+        Wakeup,
+        WorkerRecord,
+    )
+    from holdfast.store.hints import Hints
+    from holdfast.store.transaction import Connection, Transaction
+
+T = TypeVar("T")
+
+
+class SqlStore(abc.ABC):
+    """`holdfast.store.base.Store` by statements that both databases understand."""
+
+    hints: Hints
+    created = False
+    """Whether opening found no tables and made them."""
+
+    @abc.abstractmethod
+    async def open(self) -> None:
+        """Connect; create or check the tables."""
+
+    @abc.abstractmethod
+    async def close(self) -> None:
+        """Commit everything that was asked for and disconnect; closing twice is allowed."""
+
+    @abc.abstractmethod
+    def _write(self, operation: Callable[[Transaction], T]) -> Awaitable[T]:
+        """Run an operation together with others that wait; done once it is committed."""
+
+    def _write_alone(self, operation: Callable[[Transaction], T]) -> Awaitable[T]:
+        """Run an operation that changes rows of several processes' jobs, or lanes.
+
+        Where rows are locked one by one, it must not hold others' rows while it waits.
+        """
+        return self._write(operation)
+
+    def _write_for(self, lease: Lease, operation: Callable[[Transaction], T]) -> Awaitable[T]:
+        """Run an operation of an attempt that changes its ancestors' rows, too, if it has any."""
+        return self._write(operation) if lease.parent is None else self._write_alone(operation)
+
+    @abc.abstractmethod
+    def _run(self, operation: Callable[[Transaction], T]) -> T:
+        """Run an operation and block until it is committed; from any thread."""
+
+    @abc.abstractmethod
+    async def _read(self, query: Callable[[Connection], T]) -> T:
+        """Return what `query` finds in the state after the last commit."""
+
+    # jobs ------------------------------------------------------------------------------------
+
+    async def insert_job(self, new: NewJob) -> Submitted:
+        return await self._write(lambda tx: jobs.insert_job(tx, new))
+
+    async def get_job(self, job_id: str) -> Job:
+        return await self._read(lambda connection: jobs.load_job(connection, job_id))
+
+    async def list_jobs(self, query: JobQuery) -> Sequence[Job]:
+        return await self._read(lambda connection: jobs.list_jobs(connection, query))
+
+    async def get_records(self, job_id: str) -> JobRecords:
+        return await self._read(lambda connection: jobs.get_records(connection, job_id))
+
+    async def claim_jobs(self, request: ClaimRequest) -> Sequence[Claim]:
+        return await self._write(lambda tx: leases.claim_jobs(tx, request))
+
+    async def settle_attempt(self, lease: Lease, settlement: Settlement) -> Job:
+        def settle(tx: Transaction) -> Job:
+            return leases.settle_attempt(tx, lease, settlement)
+
+        if settlement.status in (JobStatus.FAILED, JobStatus.CANCELLED):
+            return await self._write_alone(settle)
+        return await self._write_for(lease, settle)
+
+    async def cancel_job(self, job_id: str) -> Job:
+        return await self._write_alone(lambda tx: controls.cancel_job(tx, job_id))
+
+    async def retry_job(self, job_id: str) -> Job:
+        return await self._write_alone(lambda tx: controls.retry_job(tx, job_id))
+
+    async def fork_job(self, source_id: str, new: NewJob, *, keep: Sequence[str] | None) -> Job:
+        return await self._write(lambda tx: jobs.fork_job(tx, source_id, new, keep))
+
+    async def signal_job(self, job_id: str, name: str, payload: bytes) -> int:
+        return await self._write_alone(lambda tx: controls.signal_job(tx, job_id, name, payload))
+
+    async def set_budget(self, job_id: str, budget: Budget) -> Job:
+        return await self._write_alone(lambda tx: controls.set_budget(tx, job_id, budget))
+
+    # workers -----------------------------------------------------------------------------------
+
+    def beat(self, worker: WorkerRecord, *, first: bool) -> Pulse:
+        return self._run(lambda tx: workers.beat(tx, worker, first=first))
+
+    async def release_worker(self, worker_id: str) -> Sequence[Dispatch]:
+        return await self._write_alone(lambda tx: workers.release_worker(tx, worker_id))
+
+    async def rescue_jobs(self, dead: Sequence[str] = (), *, spare: str = "") -> Sequence[Dispatch]:
+        return await self._write_alone(lambda tx: workers.rescue_jobs(tx, dead, spare))
+
+    async def wake_jobs(self, *, redispatch_after: timedelta) -> Wakeup:
+        return await self._write_alone(lambda tx: controls.wake_jobs(tx, redispatch_after))
+
+    # attempts ----------------------------------------------------------------------------------
+
+    async def begin_step(self, lease: Lease, key: str, undo: UndoCall | None) -> None:
+        await self._write(lambda tx: checkpoints.begin_step(tx, lease, key, undo))
+
+    async def put_checkpoint(
+        self, lease: Lease, checkpoint: Checkpoint, events: Sequence[NewEvent]
+    ) -> None:
+        await self._write(lambda tx: checkpoints.put_checkpoint(tx, lease, checkpoint, events))
+
+    async def append_events(
+        self, lease: Lease, events: Sequence[NewEvent], progress: Progress | None = None
+    ) -> int:
+        return await self._write(lambda tx: _events.append_events(tx, lease, events, progress))
+
+    async def read_events(
+        self, job_id: str, *, after: int = 0, limit: int = 500, types: Sequence[str] = ()
+    ) -> Sequence[Event]:
+        return await self._read(
+            lambda connection: _events.read_events(connection, job_id, after, limit, types)
+        )
+
+    # money -------------------------------------------------------------------------------------
+
+    async def reserve_call(self, lease: Lease, intent: CallIntent) -> None:
+        await self._write_for(lease, lambda tx: usage.reserve_call(tx, lease, intent))
+
+    async def settle_call(self, lease: Lease, call_id: str, outcome: CallOutcome) -> None:
+        await self._write_for(lease, lambda tx: usage.settle_call(tx, lease, call_id, outcome))
+
+    # lanes -------------------------------------------------------------------------------------
+
+    async def take_lane(self, request: LaneRequest) -> LaneGrant:
+        return await self._write_alone(lambda tx: lanes.take_lane(tx, request))
+
+    async def adjust_lane(self, adjustment: LaneAdjustment) -> LaneState:
+        return await self._write_alone(lambda tx: lanes.adjust_lane(tx, adjustment))
+
+    # operations --------------------------------------------------------------------------------
+
+    async def prune_jobs(self, request: PruneRequest) -> Pruned:
+        return await self._write_alone(lambda tx: pruning.prune_jobs(tx, request))
+
+    async def inspect(self) -> StoreReport:
+        return await self._read(lambda connection: workers.inspect(connection, HEAD))

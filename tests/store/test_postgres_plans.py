@@ -1,0 +1,182 @@
+"""No hot verb reads a big table from end to end, whatever else lies in it."""
+
+import asyncio
+import json
+from datetime import timedelta
+
+import psycopg
+import pytest
+
+from holdfast.model import Budget, Checkpoint, JobStatus
+from holdfast.store.base import ClaimRequest, JobQuery, LaneRequest, NewEvent, PruneRequest, Settlement
+from holdfast.store.postgres_runner import PostgresRunner
+from holdfast.store.postgres_store import PostgresStore
+from holdfast.testing.store_suite.support import (
+    KIND,
+    claimed,
+    intent,
+    job,
+    outcome,
+    start,
+    submit,
+    worker,
+)
+
+pytestmark = [pytest.mark.requires("initdb", "postgres"), pytest.mark.timeout(180), pytest.mark.slow]
+
+TERMINAL, QUEUED_ELSEWHERE, SUSPENDED, RUNNING = 60_000, 20_000, 2_000, 500
+
+FILL = """
+INSERT INTO jobs (job_id, kind, queue, status, priority, worker_id, created_at, available_at,
+    announced_at, finished_at, suspend_reason, event_seq, epoch, subject)
+SELECT 'job_0' || lpad(n::text, 25, '0'), 'old', 'elsewhere', %(status)s, 0, %(worker)s, n, n, n,
+    CASE WHEN %(status)s = 'completed' THEN n END, %(reason)s, 3, 1, 'subject-' || (n %% 1000)
+FROM generate_series(%(first)s, %(last)s) AS n
+"""
+BIG = ("jobs", "payloads", "checkpoints", "events", "calls", "artifacts")
+
+
+@pytest.fixture
+def big(postgres_server):
+    """A database that has been in use for a while."""
+    url = postgres_server.create_database("plans")
+    asyncio.run(_create(url))
+    with psycopg.connect(url, autocommit=True) as admin:
+        last = 0
+        for status, count, worker_id, reason in (
+            ("completed", TERMINAL, None, None),
+            ("queued", QUEUED_ELSEWHERE, None, None),
+            ("suspended", SUSPENDED, None, "signal"),
+            ("running", RUNNING, "other", None),
+        ):
+            first, last = last + 1, last + count
+            admin.execute(
+                FILL,
+                {"status": status, "worker": worker_id, "reason": reason, "first": first, "last": last},
+            )
+        admin.execute("UPDATE jobs SET available_at = NULL WHERE status = 'suspended'")
+        admin.execute("INSERT INTO payloads (job, input) SELECT id, '1' FROM jobs")
+        admin.execute(
+            "INSERT INTO checkpoints (job, key, finished, seconds, attempts, number, starts)"
+            " SELECT id, 'step', 1, 1, 1, 1, 0 FROM jobs"
+        )
+        admin.execute(
+            "INSERT INTO events (job, seq, type, data, at)"
+            " SELECT id, n, 'x', '{}', 1 FROM jobs, generate_series(1, 3) AS n"
+        )
+        admin.execute(
+            "INSERT INTO calls (job, call_id, step_key, step_attempt, epoch, provider, model, status,"
+            " reserved_tokens, started_at) SELECT id, 'c', 'step', 1, 1, 'p', 'm', 'settled', 1, 1"
+            " FROM jobs WHERE status <> 'queued'"
+        )
+        admin.execute(
+            "INSERT INTO artifacts (job, name, step_key, sha256, size_bytes, media_type, created_at)"
+            " SELECT id, 'a', 'step', md5(id::text), 1, 't', 1 FROM jobs WHERE status = 'completed'"
+        )
+        admin.execute("ANALYZE")
+    yield url
+    postgres_server.drop_database("plans")
+
+
+async def _create(url: str) -> None:
+    store = PostgresStore(url)
+    await store.open()
+    await store.close()
+
+
+class Plans:
+    """Explains every statement of a store before running it."""
+
+    def __init__(self) -> None:
+        self.scans: dict[str, set[str]] = {}
+        """Statement to the big tables it reads from end to end."""
+        self.seen = 0
+
+    def watch(self, connection: psycopg.Connection) -> None:
+        execute = connection.execute
+
+        def explained(query, params=None, **options):
+            if isinstance(query, str) and params and query.split()[0] in {
+                "SELECT", "UPDATE", "INSERT", "DELETE", "WITH",
+            }:  # fmt: skip
+                row = execute(f"EXPLAIN (FORMAT JSON) {query}", params).fetchone()
+                assert row is not None
+                plan = row[0] if isinstance(row[0], list) else json.loads(row[0])
+                self.seen += 1
+                found = set(scanned(plan[0]["Plan"]))
+                if found:
+                    self.scans.setdefault(" ".join(query.split()), set()).update(found)
+            return execute(query, params, **options)
+
+        setattr(connection, "execute", explained)  # noqa: B010 - a method, to the type checker
+
+
+def scanned(plan):
+    if plan["Node Type"] == "Seq Scan" and plan.get("Relation Name") in BIG:
+        yield plan["Relation Name"]
+    for child in plan.get("Plans", ()):
+        yield from scanned(child)
+
+
+async def test_no_hot_verb_scans_a_big_table(big):
+    store = PostgresStore(big)
+    await store.open()
+    plans = Plans()
+    for writer in store._writers:
+        runner = writer.runner
+        assert isinstance(runner, PostgresRunner)
+        assert runner.connection is not None
+        plans.watch(runner.connection)
+
+    await all_verbs(store)
+
+    await store.close()
+    assert plans.seen > 50
+    assert plans.scans == {}
+
+
+async def all_verbs(store: PostgresStore) -> None:
+    await asyncio.to_thread(store.beat, worker("w1", lease_seconds=600.0), first=True)
+    await asyncio.to_thread(store.beat, worker("w1", lease_seconds=600.0), first=False)
+    lease = await start(store, budget=Budget(tokens=10_000), idempotency_key="a", tenant="t")
+    await store.insert_job(job(idempotency_key="b", concurrency_key="k", concurrency_limit=1))
+    await store.insert_job(job(job_id="job_child", parent=lease))
+    await store.begin_step(lease, "a", None)
+    await store.reserve_call(lease, intent())
+    await store.settle_call(lease, intent().call_id, outcome())
+    await store.put_checkpoint(lease, Checkpoint(key="a", value=b"1"), [NewEvent(type="x")])
+    output = [NewEvent(type="output.completed", data=b'{"key":"b"}')]
+    await store.put_checkpoint(lease, Checkpoint(key="b", value=b"1"), output)
+    await store.append_events(lease, [NewEvent(type="x")])
+    for request in (
+        ClaimRequest(worker_id="w1", kinds=(KIND,), limit=10),
+        ClaimRequest(worker_id="w1", kinds=(KIND,), queues=("default",), waited=timedelta(seconds=3)),
+    ):
+        for claim in await store.claim_jobs(request):
+            await store.settle_attempt(
+                claim.lease,
+                Settlement(status=JobStatus.COMPLETED, output=b"1", step_seconds={"a": (1, 1.0)}),
+            )
+    child = await claimed(store, await submit(store))
+    await store.settle_attempt(child.lease, Settlement(status=JobStatus.SUSPENDED))
+    await store.signal_job(child.job.job_id, "go", b"1")
+    await store.set_budget(child.job.job_id, Budget(tokens=5))
+    await store.cancel_job(child.job.job_id)
+    await store.retry_job(child.job.job_id)
+    await store.fork_job(lease.job_id, job(), keep=None)
+    await store.cancel_job(lease.job_id)
+    await store.wake_jobs(redispatch_after=timedelta(seconds=10))
+    await store.rescue_jobs()
+    await store.take_lane(
+        LaneRequest(lane="x", tokens=1, requests_per_minute=1, tokens_per_minute=1, burst_seconds=1)
+    )
+    await store.get_job(lease.job_id)
+    await store.get_records(lease.job_id)
+    await store.read_events(lease.job_id)
+    await store.list_jobs(JobQuery())
+    await store.list_jobs(JobQuery(status=JobStatus.QUEUED))
+    await store.list_jobs(JobQuery(subject="subject-7"))
+    await store.prune_jobs(PruneRequest(older_than=timedelta(days=1), limit=50))
+    await store.prune_jobs(PruneRequest(kind="old", older_than=timedelta(days=1), limit=50))
+    await store.prune_jobs(PruneRequest(subject="subject-7", files=("0" * 64,)))
+    await store.release_worker("w1")
