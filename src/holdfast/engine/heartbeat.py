@@ -31,6 +31,9 @@ HEARTBEAT_SHARE = 0.3
 
 LOOP_BLOCKED_SECONDS_MAX = 30.0
 
+HEARTBEAT_STUCK_SECONDS = 120.0
+"""Longer than any beat takes, even with a store that does not answer."""
+
 
 def heartbeat_seconds(lease_seconds: float) -> float:
     """Return the interval between the heartbeats that keep a lease of this length."""
@@ -63,7 +66,7 @@ class Heartbeat:
         self._wake = threading.Event()
         self._stopping = threading.Event()
         self._loop = asyncio.get_running_loop()
-        self._loop_seen = time.monotonic()
+        self._loop_seen = self._turned_at = time.monotonic()
         self._thread = threading.Thread(target=self._run, name="holdfast-heartbeat", daemon=True)
 
     async def start(self) -> None:
@@ -74,6 +77,17 @@ class Heartbeat:
         """
         await asyncio.to_thread(self._store.beat, self._record(), first=True)
         self._thread.start()
+
+    def trouble(self) -> str | None:
+        """Return what keeps this worker from showing that it lives; not that the store is away."""
+        if not self._thread.is_alive() and not self._stopping.is_set():
+            return "the heartbeat's thread has ended"
+        now = time.monotonic()
+        if now - self._loop_seen > LOOP_BLOCKED_SECONDS_MAX + self._interval:
+            return f"the event loop has been blocked for {now - self._loop_seen:.0f} s"
+        if now - self._turned_at > HEARTBEAT_STUCK_SECONDS:
+            return f"the heartbeat has been stuck for {now - self._turned_at:.0f} s"
+        return None
 
     def beat_now(self) -> None:
         """Beat without waiting for the interval: there may be a cancel request."""
@@ -92,6 +106,7 @@ class Heartbeat:
             self._wake.clear()
             if self._stopping.is_set():
                 return
+            self._turned_at = time.monotonic()
             self._ask_loop()
             blocked = time.monotonic() - self._loop_seen
             if blocked > LOOP_BLOCKED_SECONDS_MAX:

@@ -14,21 +14,27 @@ from holdfast.engine.attempt import Attempt, Ending
 from holdfast.engine.executor import run_attempt
 from holdfast.engine.heartbeat import LEASE_SECONDS, Heartbeat, heartbeat_seconds
 from holdfast.engine.host import host_identity
-from holdfast.engine.roles import Rescuer, Waker
-from holdfast.errors import DispatchError, LeaseLost, StoreError
+from holdfast.engine.intake import STORE_TROUBLE_SECONDS, Intake, LookingIntake, OfferedIntake
+from holdfast.engine.pruner import Pruner
+from holdfast.engine.retention import Retention
+from holdfast.engine.roles import REDISPATCH_AFTER, REDISPATCH_TO_BROKER_AFTER, Rescuer, Waker
+from holdfast.errors import DispatchError, HoldfastError, LeaseLost, StoreError
 from holdfast.ids import new_id
-from holdfast.model import JobStatus
+from holdfast.metrics import ATTEMPTS_ENDED, JOBS_CLAIMED, JOBS_RUNNING, LOOP_LAG, REPAIRS, SLOTS
+from holdfast.model import Dispatch, JobStatus
 from holdfast.store.base import ClaimRequest, Settlement, WorkerRecord
 from holdfast.store.hints import CANCEL, QUEUED, SIGNAL
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Coroutine, Sequence
     from typing import Any
 
     from holdfast.clock import Clock
     from holdfast.dispatch.base import Dispatcher
     from holdfast.engine.attempt import Services
+    from holdfast.engine.intake import Running
     from holdfast.engine.registry import Registry
+    from holdfast.model import Job
     from holdfast.store.base import Claim, Pulse
 
 logger = logging.getLogger(__name__)
@@ -38,11 +44,18 @@ DRAIN_GRACE = timedelta(seconds=25)
 """Under the usual 30 s of container platforms."""
 
 _TEARDOWN_SECONDS = 3.0
-_STORE_TROUBLE_SECONDS = 2.0
+_LAG_INTERVAL_SECONDS = 1.0
 
 
 class Worker:
-    """Runs attempts of the registered kinds until it is drained."""
+    """Runs attempts of the registered kinds until it is drained.
+
+    By itself it looks for jobs in the store. With `offered`, it waits for `offer`, called for each
+    message of a broker, and only takes from the line what no message brings.
+    """
+
+    heartbeat_class = Heartbeat
+    """Another one where there are no threads: the simulation."""
 
     def __init__(
         self,
@@ -54,6 +67,7 @@ class Worker:
         slots: int = SLOTS_DEFAULT,
         drain_grace: timedelta = DRAIN_GRACE,
         lease_seconds: float = LEASE_SECONDS,
+        offered: bool = False,
     ) -> None:
         """Prepare a worker; `start` makes it known and sets it to work.
 
@@ -65,21 +79,43 @@ class Worker:
             slots: Attempts at once.
             drain_grace: How long steps in flight may go on after `drain`.
             lease_seconds: How long its heartbeat is good for; it beats three times as often.
+            offered: A broker's messages name the jobs to run.
         """
         self.worker_id = ""
         self.rescuer = Rescuer(services.store, dispatcher, services.clock)
-        self.waker = Waker(services.store, dispatcher, services.clock)
-        self._services = replace(services, draining=asyncio.Event())
+        self.waker = Waker(
+            services.store,
+            dispatcher,
+            services.clock,
+            redispatch_after=REDISPATCH_TO_BROKER_AFTER if offered else REDISPATCH_AFTER,
+        )
+        self.pruner = Pruner(Retention(services.store, services.artifacts), registry, services.clock)
+        self._services = replace(
+            services, draining=asyncio.Event(), registry=registry, dispatcher=dispatcher
+        )
         self._store = services.store
         self._registry = registry
         self._dispatcher = dispatcher
         self._queues = queues
-        self._slots = slots
         self._drain_grace = drain_grace
         self._lease_seconds = lease_seconds
-        self._attempts: dict[asyncio.Task[None], Attempt] = {}
-        self._slot_freed = asyncio.Event()
+        self._attempts: dict[Running, Attempt] = {}
+        clock = services.clock
+        self._offers: OfferedIntake | None = None
+        self._intake: Intake
+        if offered:
+            self._intake = self._offers = OfferedIntake(
+                slots, claim=self._claim, begin=self._begin, clock=clock
+            )
+        else:
+            self._intake = LookingIntake(
+                slots, claim=self._claim, begin=self._begin, clock=clock, hints=self._store.hints
+            )
         self._heartbeat: Heartbeat | None = None
+        self._pulsed_at = 0.0
+        self._claims_under_way = 0
+        self._claim_unsure = False
+        """The answer to a claim was lost: jobs may run under our name that we do not know of."""
         self._tasks: list[asyncio.Task[None]] = []
         self._renewal: asyncio.Task[None] | None = None
 
@@ -96,7 +132,8 @@ class Worker:
         """
         await self._register()
         await self.rescuer.rescue_here()
-        for role in (self._claim_forever, self.waker.run, self.rescuer.run, self._listen):
+        roles = (*self._intake.roles, self.waker.run, self.rescuer.run, self._listen, self._measure)
+        for role in (*roles, *self.pruner.roles):
             self._tasks.append(asyncio.create_task(_guarded(self._services.clock, role)))
 
     async def drain(self) -> None:
@@ -105,6 +142,7 @@ class Worker:
         Attempts that hold on past the grace period are cancelled; the jobs are queued again
         with their attempt number given back, for another worker to go on with.
         """
+        self._intake.closed = True
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -118,24 +156,80 @@ class Worker:
             self._renewal.cancel()
             await asyncio.gather(self._renewal, return_exceptions=True)
         await self._sign_off()
-        for task in self._attempts:
-            task.cancel()
+        for running in self._attempts:
+            running.cancel()
         await self._wait_for_attempts(_TEARDOWN_SECONDS)
         for attempt in self._attempts.values():
             logger.error("job code does not end", extra={"job_id": attempt.job.job_id})
 
+    # offers of a broker -----------------------------------------------------------------------
+
+    @property
+    def has_room(self) -> bool:
+        """Whether an offer would be looked at now. May be asked from any thread."""
+        return self._offers is not None and self._offers.has_room
+
+    def tell_room(self, tell: Callable[[], None]) -> None:
+        """Call `tell` each time that there is room for offers again."""
+        if self._offers is not None:
+            self._offers.on_room = tell
+
+    async def offer(self, job_id: str) -> Running | None:
+        """Claim the job that a message names and run it.
+
+        Returns:
+            The attempt, once the claim is durable; None if the job is not to be had.
+
+        Raises:
+            TimeoutError: No slot was free for a while.
+        """
+        return None if self._offers is None else await self._offers.offer(job_id)
+
+    def consumer_seen(self, *, connected: bool) -> None:
+        """Note that the consumer of messages is alive. May be called from any thread."""
+        if self._offers is not None:
+            self._offers.consumer_seen(connected=connected)
+
+    async def cancel(self, job_id: str) -> None:
+        """Request a job's end in the store, as an operator who ends it by the broker's tools wants."""
+        try:
+            job = await self._store.cancel_job(job_id)
+            if job.status is JobStatus.QUEUED:
+                await self._dispatcher.dispatch(
+                    (Dispatch(job_id=job_id, queue=job.queue, number=job.event_seq),)
+                )
+        except HoldfastError as error:
+            logger.warning("cancel failed", extra={"job_id": job_id, "error": error.code})
+        else:
+            logger.info("cancel requested", extra={"job_id": job_id})
+
+    def resize(self, slots: int) -> None:
+        """Run more or fewer attempts at once from now on."""
+        self._intake.resize(slots)
+        SLOTS.set(slots)
+
+    def serve(self, queues: tuple[str, ...] | None) -> None:
+        """Take jobs of these queues only from now on; None for all."""
+        self._queues = queues
+
+    def troubles(self) -> list[str]:
+        """Return what is wrong that a restart of the process may cure. May be asked from any thread."""
+        stuck = None if self._heartbeat is None else self._heartbeat.trouble()
+        return [stuck] if stuck else []
+
     # registration ----------------------------------------------------------------------------
 
     async def _register(self) -> None:
-        self.worker_id = new_id("worker")
-        self._heartbeat = Heartbeat(
+        self.worker_id = self.rescuer.worker_id = new_id("worker")
+        self._heartbeat = self.heartbeat_class(
             self._store,
             self._record,
             self._on_pulse,
             interval_seconds=heartbeat_seconds(self._lease_seconds),
         )
         await self._heartbeat.start()
-        logger.info("worker started", extra={"worker_id": self.worker_id, "slots": self._slots})
+        self._pulsed_at = self._services.clock.monotonic()
+        logger.info("worker started", extra={"worker_id": self.worker_id, "slots": self._intake.slots})
 
     async def _stop_heartbeat(self) -> None:
         if self._heartbeat is not None:
@@ -144,9 +238,9 @@ class Worker:
     async def _sign_off(self) -> None:
         await self._stop_heartbeat()
         try:
-            job_ids = await self._store.release_worker(self.worker_id)
-            if job_ids:
-                await self._dispatcher.dispatch(job_ids)
+            dispatches = await self._store.release_worker(self.worker_id)
+            if dispatches:
+                await self._dispatcher.dispatch(dispatches)
         except (StoreError, DispatchError) as error:
             # The lease runs out by itself; the rescuer of another worker takes the jobs.
             logger.warning("sign-off failed", extra={"worker_id": self.worker_id, "error": error.code})
@@ -158,7 +252,7 @@ class Worker:
             host=host_identity(),
             pid=os.getpid(),
             queues=self._queues,
-            slots=self._slots,
+            slots=self._intake.slots,
             running=len(self._attempts),
             lease_seconds=self._lease_seconds,
         )
@@ -168,9 +262,18 @@ class Worker:
             if self._renewal is None or self._renewal.done():
                 self._renewal = asyncio.create_task(self._renew())
             return
+        if self._overslept:
+            # Claims were refused meanwhile.
+            self._store.hints.publish(QUEUED)
+        self._pulsed_at = self._services.clock.monotonic()
         for attempt in self._attempts.values():
             if attempt.job.job_id in pulse.cancels:
                 attempt.end(Ending.CANCEL)
+
+    @property
+    def _overslept(self) -> bool:
+        """Whether this process has not run for so long that its lease is over."""
+        return self._services.clock.monotonic() - self._pulsed_at >= self._lease_seconds
 
     async def _renew(self) -> None:
         """Begin anew after having been signed off: nothing of the old attempts may be written."""
@@ -183,7 +286,7 @@ class Worker:
                 await self._register()
             except StoreError as error:
                 logger.warning("registration failed", extra={"error": error.code})
-                await self._services.clock.sleep(_STORE_TROUBLE_SECONDS)
+                await self._services.clock.sleep(STORE_TROUBLE_SECONDS)
             else:
                 # The rescued jobs are back in the line, maybe announced while nobody could claim.
                 self._store.hints.publish(QUEUED)
@@ -191,59 +294,75 @@ class Worker:
 
     # claiming ----------------------------------------------------------------------------------
 
-    async def _claim_forever(self) -> None:
-        with self._store.hints.subscribe(QUEUED) as queued:
-            while True:
-                queued.clear()
-                self._slot_freed.clear()
-                full = self.running >= self._slots
-                if not full and await self._claim(self._slots - self.running):
-                    continue
-                if full or self.running >= self._slots:
-                    await self._slot_freed.wait()
-                else:
-                    await queued.wait()
-
-    async def _claim(self, limit: int) -> bool:
-        """Claim up to `limit` jobs; tell whether there may be more."""
+    async def _claim(
+        self, limit: int, *, job_id: str | None = None, waited: timedelta | None = None
+    ) -> Sequence[Claim]:
         request = ClaimRequest(
-            worker_id=self.worker_id, kinds=self._registry.names, queues=self._queues, limit=limit
+            worker_id=self.worker_id,
+            kinds=self._registry.names,
+            queues=self._queues,
+            limit=limit,
+            job_id=job_id,
+            waited=waited,
+            holding=self._holding() if self._claim_unsure and not self._claims_under_way else None,
         )
+        if self._overslept and self._heartbeat is not None:
+            self._heartbeat.beat_now()
+        self._claims_under_way += 1
         try:
             claims = await self._store.claim_jobs(request)
-        except StoreError as error:
-            logger.warning("claim failed", extra={"error": error.code})
-            await self._services.clock.sleep(_STORE_TROUBLE_SECONDS)
-            return True
+        except StoreError:
+            # It may have been committed. The next claim puts right what nobody here knows of.
+            self._claim_unsure = True
+            raise
+        finally:
+            self._claims_under_way -= 1
+        if request.holding is not None:
+            self._claim_unsure = False
         for claim in claims:
-            self._begin(claim)
-        return len(claims) == limit
+            JOBS_CLAIMED.labels(claim.job.kind).inc()
+            if waited is not None:
+                REPAIRS.labels(claim.job.queue).inc()
+        return claims
 
-    def _begin(self, claim: Claim) -> None:
+    def _holding(self) -> tuple[str, ...]:
+        return tuple(attempt.job.job_id for attempt in self._attempts.values())
+
+    def _begin(self, claim: Claim) -> Running:
         attempt = Attempt(claim, self._registry.get(claim.job.kind), self._services)
         task = asyncio.create_task(self._run(attempt, claim.poisoned_by), name=claim.job.job_id)
         self._attempts[task] = attempt
+        JOBS_RUNNING.inc()
         task.add_done_callback(self._finish)
+        return task
 
-    def _finish(self, task: asyncio.Task[None]) -> None:
+    def _finish(self, task: Running) -> None:
         del self._attempts[task]
-        self._slot_freed.set()
+        JOBS_RUNNING.dec()
+        self._intake.release()
 
-    async def _run(self, attempt: Attempt, poisoned_by: str | None) -> None:
+    async def _run(self, attempt: Attempt, poisoned_by: str | None) -> Job | None:
         try:
             job = await run_attempt(attempt, poisoned_by=poisoned_by)
         except Exception:
             logger.exception("attempt not settled", extra={"job_id": attempt.job.job_id})
             await self._hand_back(attempt)
-            return
-        if job is not None and job.status in (JobStatus.SUSPENDED, JobStatus.QUEUED):
+            return None
+        ATTEMPTS_ENDED.labels(attempt.job.kind, job.status if job else "lost").inc()
+        if job is not None and (
+            job.status in (JobStatus.SUSPENDED, JobStatus.QUEUED)
+            # Its end may have queued its parent or the next with its key, and nobody was told.
+            or job.parent_id is not None
+            or job.concurrency_key is not None
+        ):
             self.waker.nudge()
+        return job
 
     async def _hand_back(self, attempt: Attempt) -> None:
         """Queue a job again whose attempt could not be settled, as soon as the store allows."""
         settlement = Settlement(status=JobStatus.QUEUED, counts=False)
         while attempt.ending is not Ending.LOST:
-            await self._services.clock.sleep(_STORE_TROUBLE_SECONDS)
+            await self._services.clock.sleep(STORE_TROUBLE_SECONDS)
             with contextlib.suppress(StoreError):
                 try:
                     await self._store.settle_attempt(attempt.lease, settlement)
@@ -275,6 +394,15 @@ class Worker:
         for attempt in self._attempts.values():
             attempt.announce_change()
 
+    async def _measure(self) -> None:
+        """Keep an eye on how late the loop is."""
+        SLOTS.set(self._intake.slots)
+        loop = asyncio.get_running_loop()
+        while True:
+            due = loop.time() + _LAG_INTERVAL_SECONDS
+            await asyncio.sleep(_LAG_INTERVAL_SECONDS)
+            LOOP_LAG.observe(max(0.0, loop.time() - due))
+
     async def _wait_for_attempts(self, seconds: float) -> None:
         if self._attempts:
             await asyncio.wait(tuple(self._attempts), timeout=seconds)
@@ -287,4 +415,4 @@ async def _guarded(clock: Clock, role: Callable[[], Coroutine[Any, Any, None]]) 
             await role()
         except Exception:
             logger.critical("background role failed, starting it again", exc_info=True)
-        await clock.sleep(_STORE_TROUBLE_SECONDS)
+        await clock.sleep(STORE_TROUBLE_SECONDS)
