@@ -13,10 +13,10 @@ class Announcements:
         self.job_ids = []
         self.broken = False
 
-    async def dispatch(self, job_ids):
+    async def dispatch(self, dispatches):
         if self.broken:
             raise DispatchError("broker away")
-        self.job_ids.extend(job_ids)
+        self.job_ids.extend(each.job_id for each in dispatches)
 
 
 @pytest.fixture

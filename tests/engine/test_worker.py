@@ -171,11 +171,11 @@ async def test_cancel_at_the_start_of_the_attempt_runs_no_job_code(lab, job, boo
     begin = lab.workers[0]._begin
 
     def cancelled_begin(claim):
-        begin(claim)
-        for attempt in lab.workers[0]._attempts.values():
-            attempt.end(Ending.CANCEL)
+        task = begin(claim)
+        lab.workers[0]._attempts[task].end(Ending.CANCEL)
+        return task
 
-    lab.workers[0]._begin = cancelled_begin
+    lab.workers[0]._intake._begin = cancelled_begin
     ended = await lab.end_of(await lab.submit("work"))
 
     assert ended.status is JobStatus.CANCELLED
@@ -369,7 +369,7 @@ async def test_rescued_worker_writes_nothing_more_and_drops_its_attempts(folder,
         job_id = await first.submit("work")
         await gate.reached.wait()
         others.advance(11)  # only the others' clock: it does not rescue itself
-        assert await second.store.rescue_jobs() == [job_id]
+        assert [each.job_id for each in await second.store.rescue_jobs()] == [job_id]
         await second.start_worker()
         ended = await passing(second.clock, second.end_of(job_id), seconds=0.1)
         beat_now(zombie)
@@ -396,7 +396,7 @@ async def test_checkpoint_of_a_zombie_is_refused_and_ends_its_attempt(folder, cl
         job_id = await first.submit("work")
         await gate.reached.wait()
         others.advance(11)  # only the others' clock: it does not rescue itself
-        assert await second.store.rescue_jobs() == [job_id]
+        assert [each.job_id for each in await second.store.rescue_jobs()] == [job_id]
         gate.open()
         await eventually(lambda: zombie.running == 0)
 
@@ -741,6 +741,8 @@ async def test_worker_that_never_started_drains():
 
 
 class Nothing:
+    hints = None
+
     async def release_worker(self, worker_id):
         return ()
 
@@ -900,7 +902,7 @@ async def test_events_that_cannot_be_stored_do_not_fail_the_job(lab, job, caplog
 async def test_dispatch_that_fails_is_only_logged(lab, job, caplog):
     """The store is the truth: the job is durable and will be announced again."""
 
-    async def refuse(job_ids):
+    async def refuse(dispatches):
         raise DispatchError("broker away")
 
     lab.client._dispatcher = type("Broken", (), {"dispatch": staticmethod(refuse)})()

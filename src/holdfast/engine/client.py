@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from holdfast import codec
+from holdfast.engine.children import failure_of
+from holdfast.engine.progress import family_progress
+from holdfast.engine.retention import Retention
 from holdfast.errors import (
     DispatchError,
     InvalidInputError,
-    JobCancelledError,
-    JobFailedError,
     JobNotFinishedError,
 )
 from holdfast.ids import new_id
-from holdfast.model import Budget, JobStatus
+from holdfast.model import Budget, Dispatch, JobStatus
 from holdfast.store.base import JobQuery, NewJob
 from holdfast.store.hints import ended
 
@@ -34,6 +36,25 @@ IDEMPOTENCY_KEY_CHARACTERS_MAX = 255
 EVENT_PAGE = 500
 
 
+class SubmitOptions(TypedDict, total=False):
+    """How a job is to be queued, as keyword arguments."""
+
+    queue: str | None
+    """Instead of the kind's own."""
+    priority: int | None
+    """Higher first; the kind's own by default."""
+    tenant: str | None
+    """Whose job it is."""
+    subject: str | None
+    """Whose personal data it holds, in the application's own terms; never an address or a name."""
+    budget: Budget | None
+    """Instead of the kind's own."""
+    concurrency_key: str | None
+    """Instead of the one that the kind's `concurrency` makes; kinds may share one."""
+    delay: timedelta | None
+    """Not started before."""
+
+
 class JobClient:
     """Jobs of one store, from outside. Holds no state of its own; needs no worker nearby."""
 
@@ -45,6 +66,8 @@ class JobClient:
         self._dispatcher = dispatcher
         self.artifact_store = artifacts
         """Where the content of artifacts lies."""
+        self.retention = Retention(store, artifacts)
+        """Deletes jobs that shall not be kept; for one subject's, see `holdfast.engine.subjects`."""
 
     async def submit(
         self,
@@ -52,11 +75,7 @@ class JobClient:
         value: Any = None,
         *,
         idempotency_key: str | None = None,
-        queue: str | None = None,
-        priority: int | None = None,
-        tenant: str | None = None,
-        budget: Budget | None = None,
-        delay: timedelta | None = None,
+        **options: Unpack[SubmitOptions],
     ) -> Job:
         """Accept a job durably and return it.
 
@@ -64,15 +83,12 @@ class JobClient:
             kind: A registered kind.
             value: Its input, fitting the kind's declared type.
             idempotency_key: The same key with the same input gives the same job.
-            queue: Instead of the kind's own.
-            priority: Higher first; the kind's own by default.
-            tenant: Whose job it is.
-            budget: Instead of the kind's own.
-            delay: Not started before.
+            **options: See `SubmitOptions`.
 
         Raises:
             UnknownJobKindError: No such kind is registered here.
-            InvalidInputError: The input does not fit, or the key is too long.
+            InvalidInputError: The input does not fit, the key is too long, or the kind declares no
+                limit for a concurrency key.
             IdempotencyConflictError: The key belongs to a different request.
         """
         job_kind = self._registry.get(kind)
@@ -84,28 +100,42 @@ class JobClient:
                 f"idempotency key of {len(idempotency_key)} characters",
                 hint=f"use 1 to {IDEMPOTENCY_KEY_CHARACTERS_MAX}, e.g. a hash of the request",
             )
+        text, tenant = job_kind.encode_input(value), options.get("tenant")
+        priority = options.get("priority")
+        key, limit = job_kind.concurrency_of(text, tenant=tenant, key=options.get("concurrency_key"))
         new = NewJob(
             job_id=new_id("job"),
             kind=kind,
-            queue=queue or job_kind.queue,
-            input=job_kind.encode_input(value),
+            queue=options.get("queue") or job_kind.queue,
+            input=text,
             priority=job_kind.priority if priority is None else priority,
             tenant=tenant,
+            subject=options.get("subject"),
             idempotency_key=idempotency_key,
-            budget=budget or job_kind.budget,
-            delay=delay,
+            concurrency_key=key,
+            concurrency_limit=limit,
+            budget=options.get("budget") or job_kind.budget,
+            delay=options.get("delay"),
         )
         submitted = await self._store.insert_job(new)
         await self._announce(submitted.job)
         return submitted.job
 
-    async def get(self, job_id: str) -> Job:
+    async def get(self, job_id: str, *, with_children: bool = False) -> Job:
         """Return the job.
+
+        Args:
+            job_id: Its id.
+            with_children: Add to its progress what its children tell of theirs, whether or not a
+                worker has it: each counts as 1, one that has not ended by its own fraction.
 
         Raises:
             JobNotFoundError: There is none with this id.
         """
-        return await self._store.get_job(job_id)
+        job = await self._store.get_job(job_id)
+        if with_children:
+            job = replace(job, progress=await family_progress(self._store, job))
+        return job
 
     async def list(self, query: JobQuery | None = None) -> Sequence[Job]:
         """Return jobs, newest first."""
@@ -140,7 +170,7 @@ class JobClient:
         """
         text, _ = codec.encode_value(payload, None, what=f"payload of signal {name!r}")
         seq = await self._store.signal_job(job_id, name, text)
-        await self._dispatch(job_id)
+        await self._announce(await self._store.get_job(job_id))
         return seq
 
     async def retry(self, job_id: str) -> Job:
@@ -174,13 +204,18 @@ class JobClient:
         """
         source = await self._store.get_job(job_id)
         kind = self._registry.get(source.kind)
+        text = source.input if value is None else kind.encode_input(value)
+        key, limit = kind.concurrency_of(text, tenant=source.tenant, key=None)
         new = NewJob(
             job_id=new_id("job"),
             kind=source.kind,
             queue=source.queue,
-            input=source.input if value is None else kind.encode_input(value),
+            input=text,
             priority=source.priority,
             tenant=source.tenant,
+            subject=source.subject,
+            concurrency_key=key,
+            concurrency_limit=limit,
             budget=budget or source.budget,
         )
         job = await self._store.fork_job(job_id, new, keep=keep)
@@ -250,11 +285,8 @@ class JobClient:
             JobCancelledError: It was cancelled.
             JobNotFinishedError: It has not ended.
         """
-        if job.status is JobStatus.FAILED:
-            told = f"{job.error.type}: {job.error.message}" if job.error else "no error was recorded"
-            raise JobFailedError(f"job {job.job_id!r} (kind {job.kind!r}) failed: {told}")
-        if job.status is JobStatus.CANCELLED:
-            raise JobCancelledError(f"job {job.job_id!r} (kind {job.kind!r}) was cancelled")
+        if job.status in (JobStatus.FAILED, JobStatus.CANCELLED):
+            raise failure_of(job)
         if job.output is None:
             raise JobNotFinishedError(
                 job_id=job.job_id, status=job.status.value, action="give its output"
@@ -281,12 +313,12 @@ class JobClient:
         return self.artifact_store.stream(artifact.sha256)
 
     async def _announce(self, job: Job) -> None:
-        if job.status is JobStatus.QUEUED:
-            await self._dispatch(job.job_id)
-
-    async def _dispatch(self, job_id: str) -> None:
+        if job.status is not JobStatus.QUEUED:
+            return
         try:
-            await self._dispatcher.dispatch((job_id,))
+            await self._dispatcher.dispatch(
+                (Dispatch(job_id=job.job_id, queue=job.queue, number=job.event_seq),)
+            )
         except DispatchError as error:
             # The job is durable; the waker announces it again.
-            logger.warning("dispatch failed", extra={"job_id": job_id, "error": error.code})
+            logger.warning("dispatch failed", extra={"job_id": job.job_id, "error": error.code})

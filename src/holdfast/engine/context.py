@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Any, TypeVar, Unpack, cast, overload
 
 from holdfast import codec
 from holdfast.engine.calls import StepCall, StepOptions
+from holdfast.engine.children import Child, SpawnCall
+from holdfast.engine.children import gather as gather_children
+from holdfast.engine.children import spawn as spawn_child
 from holdfast.engine.mapping import CONCURRENCY_DEFAULT, MapCall, OnError, run_map
 from holdfast.engine.steps import (
     check_public_key,
@@ -28,7 +31,7 @@ if TYPE_CHECKING:
 
     from holdfast.engine.attempt import Attempt
     from holdfast.engine.calls import StepKeywords
-    from holdfast.model import Isolation, RetryPolicy
+    from holdfast.model import Budget, Isolation, RetryPolicy
 
 T = TypeVar("T")
 Item = TypeVar("Item")
@@ -215,10 +218,110 @@ class JobContext:
             weight=weight,
             label=label,
             concurrency=concurrency,
-            on_error=_on_error(name, on_error),
+            on_error=_on_error(f"map {name!r}", on_error),
             options=StepOptions(**options),
         )
         return await run_map(self._attempt, call)
+
+    @overload
+    async def spawn(
+        self,
+        key: str,
+        kind: Callable[..., Awaitable[T]],
+        value: Any = ...,
+        *,
+        queue: str | None = ...,
+        priority: int | None = ...,
+        budget: Budget | None = ...,
+        concurrency_key: str | None = ...,
+        returns: None = ...,
+    ) -> Child[T]: ...
+    @overload
+    async def spawn(
+        self,
+        key: str,
+        kind: str,
+        value: Any = ...,
+        *,
+        queue: str | None = ...,
+        priority: int | None = ...,
+        budget: Budget | None = ...,
+        concurrency_key: str | None = ...,
+        returns: type[T],
+    ) -> Child[T]: ...
+    @overload
+    async def spawn(
+        self,
+        key: str,
+        kind: str,
+        value: Any = ...,
+        *,
+        queue: str | None = ...,
+        priority: int | None = ...,
+        budget: Budget | None = ...,
+        concurrency_key: str | None = ...,
+        returns: None = ...,
+    ) -> Child[Any]: ...
+    async def spawn(
+        self,
+        key: str,
+        kind: str | Callable[..., Awaitable[Any]],
+        value: Any = None,
+        *,
+        queue: str | None = None,
+        priority: int | None = None,
+        budget: Budget | None = None,
+        concurrency_key: str | None = None,
+        returns: Any = None,
+    ) -> Child[Any]:
+        """Queue another job as a child of this one; an attempt that comes here again finds it.
+
+        The child has its parent's tenant and subject, counts towards its budget, and is cancelled
+        when it fails or is cancelled. Wait for it by `child.result()` or `job.gather`.
+
+        Args:
+            key: A step key: unique within the job, steps included. The child's output becomes the
+                stored result of this key.
+            kind: A registered kind or its function – or the name of one that only other workers
+                know, together with `queue`.
+            value: Its input.
+            queue: Instead of the kind's own.
+            priority: Higher first; this job's by default.
+            budget: Instead of the kind's own; those of the jobs above hold as well.
+            concurrency_key: Instead of the one that the kind's `concurrency` makes.
+            returns: Type of the output, where the kind does not tell.
+
+        Raises:
+            UnknownJobKindError: The kind is not registered here, and no queue is named.
+            InvalidInputError: The input does not fit the kind.
+            DuplicateStepError: The key was used before in this attempt.
+        """
+        call = SpawnCall(
+            key=key,
+            kind=kind,
+            value=value,
+            queue=queue,
+            priority=priority,
+            budget=budget,
+            concurrency_key=concurrency_key,
+            returns=returns,
+        )
+        return await spawn_child(self._attempt, call)
+
+    async def gather(self, *children: Child[T], on_error: OnError | str = OnError.FAIL) -> list[T]:
+        """Wait for children and return their outputs in order; no worker slot is held meanwhile.
+
+        Args:
+            *children: What `spawn` returned.
+            on_error: `"fail"` cancels the others when a child does not complete, waits for their
+                end and raises its error; `"finish"` lets the others go on and raises
+                `MapFailedError` at the end.
+
+        Raises:
+            JobFailedError, JobCancelledError: A child did not complete.
+            MapFailedError: Children did not complete, with `on_error="finish"`.
+        """
+        return await gather_children(self._attempt, children, _on_error("gather", on_error))
 
     async def sleep(self, key: str, duration: timedelta) -> None:
         """Sleep for `duration` from the first time this key is reached; no worker slot is held.
@@ -233,7 +336,7 @@ class JobContext:
         found = attempt.checkpoints.get(key)
         if found is None or not found.finished:
             await wait_while_draining(attempt)
-            until = attempt.clock.now() + duration
+            until = attempt.now() + duration
             with attempt.branches.running_step():
                 await store_checkpoint(
                     attempt, Checkpoint(key=key, value=codec.to_json({"until": until.isoformat()}))
@@ -364,16 +467,16 @@ class JobContext:
         return content_hash(f"{self.job_id}\n{step_key}".encode())[:32]
 
 
-_ENGINE_NOUNS = frozenset({"job", "attempt", "step", "output", "usage", "signal", "budget", "progress"})
+_ENGINE_NOUNS = frozenset(
+    {"job", "attempt", "step", "output", "usage", "signal", "budget", "progress", "child"}
+)
 
 
-def _on_error(name: str, choice: OnError | str) -> OnError:
+def _on_error(what: str, choice: OnError | str) -> OnError:
     try:
         return OnError(choice)
     except ValueError:
-        raise StepUsageError(
-            f"map {name!r} has on_error={choice!r}", hint="give 'fail' or 'finish'"
-        ) from None
+        raise StepUsageError(f"{what} has on_error={choice!r}", hint="give 'fail' or 'finish'") from None
 
 
 def _check_timedelta(parameter: str, value: timedelta, key: str) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import pydantic
 
@@ -23,11 +24,10 @@ from holdfast.errors import (
     UnknownJobKindError,
     UnserializableValueError,
 )
-from holdfast.model import Budget, RetryPolicy
+from holdfast.model import Budget, Concurrency, RetryPolicy
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
-    from datetime import timedelta
 
 _NO_INPUT = type(None)
 
@@ -54,6 +54,39 @@ class JobKind:
     """After this much time under a worker the job fails."""
     budget: Budget = field(default_factory=Budget)
     priority: int = 0
+    keep: timedelta | None = None
+    """How long its jobs are kept once they have ended; None for `Registry.keep`."""
+    concurrency: Concurrency | None = None
+    """How many of its jobs may run at once; as many as there are slots by default."""
+
+    def concurrency_of(
+        self, text: bytes, *, tenant: str | None, key: str | None
+    ) -> tuple[str | None, int | None]:
+        """Return the concurrency key and limit of a job.
+
+        Args:
+            text: Its encoded input.
+            tenant: Whose job it is.
+            key: Given by the caller, instead of what the kind makes of input and tenant.
+
+        Raises:
+            InvalidInputError: A key is given, and the kind declares no limit.
+        """
+        if self.concurrency is None:
+            if key is not None:
+                raise InvalidInputError(
+                    f"concurrency key {key!r} for job kind {self.kind!r}, which declares no limit",
+                    hint="register it with concurrency=Concurrency(limit=…)",
+                )
+            return None, None
+        limit, per = self.concurrency.limit, self.concurrency.per
+        if key is not None:
+            return key, limit
+        if per == "kind":
+            return f"kind:{self.kind}", limit
+        if per == "tenant":
+            return f"kind:{self.kind} tenant:{tenant or ''}", limit
+        return f"kind:{self.kind} {per(self.decode_input(text))}", limit
 
     def encode_input(self, value: Any) -> bytes:
         """Validate and encode an input.
@@ -89,16 +122,38 @@ class JobKind:
         return decode_value(text, self.input_type, None, what=f"input of job kind {self.kind!r}")
 
 
+class KindOptions(TypedDict, total=False):
+    """What an author may say of a job kind, as keyword arguments; see `JobKind` and `App.job`."""
+
+    queue: str | None
+    retry: RetryPolicy | None
+    step_retry: RetryPolicy | None
+    soft_limit: timedelta | None
+    hard_limit: timedelta | None
+    budget: Budget | None
+    priority: int
+    concurrency: Concurrency | None
+    keep: timedelta | None
+
+
 class Registry:
     """The job kinds of one application, by name."""
 
     def __init__(self) -> None:
         self._kinds: dict[str, JobKind] = {}
+        self.keep: timedelta | None = None
+        """How long jobs are kept once they have ended, unless their kind says so; None for always."""
 
     @property
     def names(self) -> tuple[str, ...]:
         """The registered kinds, sorted."""
         return tuple(sorted(self._kinds))
+
+    @property
+    def retention(self) -> dict[str, timedelta]:
+        """How long the jobs of each kind are kept once they have ended; without those kept for good."""
+        found = {name: self._kinds[name].keep or self.keep for name in self.names}
+        return {name: keep for name, keep in found.items() if keep is not None}
 
     def __contains__(self, kind: str) -> bool:
         return kind in self._kinds
@@ -114,6 +169,26 @@ class Registry:
         except KeyError:
             raise UnknownJobKindError(kind=kind, known=self.names) from None
 
+    def find(self, kind: str | Callable[..., Awaitable[Any]]) -> JobKind:
+        """Return the kind by its name or by its function.
+
+        Raises:
+            UnknownJobKindError: It is not registered.
+            ConfigError: The function is registered under several names.
+        """
+        if not callable(kind):
+            return self.get(kind)
+        found = [known for known in self._kinds.values() if known.function is kind]
+        if not found:
+            name = getattr(kind, "__qualname__", repr(kind))
+            raise UnknownJobKindError(kind=name, known=self.names)
+        if len(found) > 1:
+            names = ", ".join(repr(known.kind) for known in found)
+            raise ConfigError(
+                f"function {kind.__qualname__!r} is registered as {names}", hint="name the kind instead"
+            )
+        return found[0]
+
     def add(self, kind: str, function: Callable[..., Awaitable[Any]], **options: Any) -> JobKind:
         """Register `function` under `kind`; `options` are fields of `JobKind`.
 
@@ -124,6 +199,12 @@ class Registry:
         if kind in self._kinds:
             raise DuplicateJobKindError(kind=kind)
         _check_kind_name(kind)
+        keep = options.get("keep")
+        if keep is not None and keep <= timedelta():
+            raise ConfigError(
+                f"job kind {kind!r} is to be kept for {keep}, which is no time at all",
+                hint="give keep=timedelta(days=30), or leave it out to keep its jobs",
+            )
         input_type = _input_type(kind, function)
         job_kind = JobKind(
             kind=kind,

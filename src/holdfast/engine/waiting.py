@@ -66,7 +66,7 @@ async def _deadline(attempt: Attempt, key: str, timeout: timedelta | None) -> da
     deadline_key = _DEADLINE_KEY_PREFIX + key
     found = attempt.checkpoints.get(deadline_key)
     if found is None:
-        text = codec.to_json((attempt.clock.now() + timeout).isoformat())
+        text = codec.to_json((attempt.now() + timeout).isoformat())
         found = Checkpoint(key=deadline_key, value=text)
         with attempt.branches.running_step():
             await store_checkpoint(attempt, found)
@@ -83,7 +83,7 @@ async def _next_signal(attempt: Attempt, name: str, deadline: datetime | None) -
             if signal.seq not in taken and codec.from_json(signal.data)["name"] == name:
                 taken.add(signal.seq)
                 return signal
-        if deadline is not None and attempt.clock.now() >= deadline:
+        if deadline is not None and attempt.now() >= deadline:
             return None
         with attempt.branches.waiting(Wait(reason=SuspendReason.SIGNAL, until=deadline)):
             await _change_or_deadline(attempt, changes, deadline)
@@ -93,7 +93,7 @@ async def _change_or_deadline(attempt: Attempt, changes: int, deadline: datetime
     if deadline is None:
         await attempt.changed(changes)
         return
-    left = max(0.0, (deadline - attempt.clock.now()).total_seconds())
+    left = max(0.0, (deadline - attempt.now()).total_seconds())
     pending = {
         asyncio.ensure_future(attempt.changed(changes)),
         asyncio.ensure_future(attempt.clock.sleep(left)),
