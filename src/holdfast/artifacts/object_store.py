@@ -1,149 +1,326 @@
-"""Artifact storage on obstore: one library for a local folder and S3-compatible storage."""
+"""What a local folder and S3-compatible storage have in common, on one library: obstore.
+
+The library is called from threads, by its blocking functions. Its asyncio functions answer from
+threads of the library's own, which may still hold on to the answer when the interpreter goes: a
+short program then dies of SIGABRT after its work is done.
+"""
 
 from __future__ import annotations
 
+import abc
 import asyncio
 import hashlib
-import os
+import re
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 import obstore
-from obstore.exceptions import BaseError
-from obstore.store import LocalStore
 
-from holdfast.errors import ArtifactError
+from holdfast.artifacts.base import SETTLED_AFTER
+from holdfast.artifacts.trouble import ERRORS, Kind, diagnose
+from holdfast.errors import ArtifactError, ArtifactUnavailableError, ConfigError
 from holdfast.ids import content_hash, new_id
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+    from datetime import datetime
     from pathlib import Path
+    from typing import BinaryIO, ClassVar, NoReturn
+
+    from obstore import ObjectMeta
+    from obstore.store import ObjectStore
 
     from holdfast.clock import Clock
 
-_CHUNK_BYTES = 4 * 1024**2
-_LEFTOVER_AGE = timedelta(days=1)
-_INCOMING = "incoming"
+P = ParamSpec("P")
+T = TypeVar("T")
+
+INCOMING = "incoming"
+"""Where everything lies that is not an artifact yet, or never will be."""
+
+LEFTOVER_AGE = timedelta(days=1)
+
+_PART_BYTES = 8 * 1024**2
+_PARTS_MAX = 10_000  # S3's limit for one upload
+_PARTS_AT_ONCE = 2
+_TRANSFERS_AT_ONCE = 8
+_PROBE = b"holdfast probe"
+_PAGE = 1_000
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_SHA256_KEY = re.compile(r"[0-9a-f]{2}/([0-9a-f]{64})")
 
 
-class LocalArtifacts:
-    """Artifacts in a folder: `ab/abcdef…`, written as temporary file, fsync, rename, fsync."""
+class ObjectArtifacts(abc.ABC):
+    """Artifacts as objects `ab/abcdef…`; memory is bounded by transfers at once times parts in flight.
 
-    def __init__(self, folder: Path, clock: Clock) -> None:
-        """Create the folder if needed.
+    What differs by the place is in the abstract methods; all of them block and run in threads.
+    """
 
-        Raises:
-            ArtifactError: The folder cannot be created.
-        """
-        self.folder = folder
+    hints: ClassVar[Mapping[Kind, str]]
+    """What to do about each kind of trouble with this place."""
+
+    def __init__(self, store: ObjectStore, clock: Clock, *, place: str) -> None:
+        self.place = place
+        """Where it is, for messages: no secrets."""
+        self._store = store
         self._clock = clock
-        try:
-            (folder / _INCOMING).mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise ArtifactError(
-                f"artifact folder {str(folder)!r} cannot be created: {error.strerror}",
-                hint="set HOLDFAST_HOME (or HOLDFAST_ARTIFACTS) to a folder this user can write to",
-            ) from error
-        self._store = LocalStore(prefix=folder)
+        self._threads = ThreadPoolExecutor(_TRANSFERS_AT_ONCE, thread_name_prefix="holdfast-artifacts")
+
+    async def check(self) -> None:
+        """See `ArtifactStore.check`."""
+        await self._run(self._probe)
 
     async def put_bytes(self, content: bytes) -> str:
         """See `ArtifactStore.put_bytes`."""
-        sha256 = content_hash(content)
-        if not self._path(sha256).exists():
-            incoming = f"{_INCOMING}/{new_id('put')}"
-            await self._upload(incoming, content)
-            await self._publish(incoming, sha256)
+        sha256 = await self._run(content_hash, content)
+        await self._run(self._put, sha256, len(content), lambda: content)
         return sha256
 
     async def put_file(self, path: Path) -> tuple[str, int]:
         """See `ArtifactStore.put_file`."""
+        stopped = threading.Event()
         try:
-            sha256, size = await asyncio.to_thread(_hash_file, path)
-        except OSError as error:
-            raise ArtifactError(f"file {str(path)!r} cannot be read: {error.strerror}") from error
-        if not self._path(sha256).exists():
-            incoming = f"{_INCOMING}/{new_id('put')}"
-            await self._upload(incoming, path)
-            await self._publish(incoming, sha256)
-        return sha256, size
+            return await self._run(self._put_file, path, stopped)
+        finally:
+            # A thread cannot be cancelled: the upload ends at its next part and leaves nothing.
+            stopped.set()
 
     async def get_bytes(self, sha256: str) -> bytes:
         """See `ArtifactStore.get_bytes`."""
-        try:
-            found = await obstore.get_async(self._store, _key(sha256))
-            return bytes(await found.bytes_async())
-        except (BaseError, OSError) as error:
-            raise self._unreadable(sha256, error) from error
+        return await self._run(self._get, sha256)
 
     async def stream(self, sha256: str) -> AsyncIterator[bytes]:
         """See `ArtifactStore.stream`."""
-        try:
-            found = await obstore.get_async(self._store, _key(sha256))
-            async for chunk in found.stream(min_chunk_size=_CHUNK_BYTES):
-                yield bytes(chunk)
-        except (BaseError, OSError) as error:
-            raise self._unreadable(sha256, error) from error
+        size = await self._run(self._size, sha256)
+        if size is None:
+            raise self._no_such(sha256)
+        digest = hashlib.sha256()
+        # By ranges: each request is short and tried again by itself, and no connection waits for
+        # a slow reader.
+        for start in range(0, max(size, 1), _PART_BYTES):
+            yield await self._run(self._read, sha256, start, size, digest)
+
+    async def link(
+        self, sha256: str, *, expires: timedelta, filename: str, media_type: str
+    ) -> str | None:
+        """See `ArtifactStore.link`."""
+        return await self._run(self._link, sha256, expires, filename, media_type)
+
+    async def delete(self, sha256: str, *, settled_only: bool = False) -> bool:
+        """See `ArtifactStore.delete`."""
+        before = self._clock.now() - SETTLED_AFTER if settled_only else None
+        return await self._run(self._delete, sha256, before)
+
+    async def settled(self) -> AsyncIterator[Sequence[str]]:
+        """See `ArtifactStore.settled`."""
+        before = self._clock.now() - SETTLED_AFTER
+        pages = await self._run(obstore.list, self._store, chunk_size=_PAGE)
+        while page := await self._run(self._next_page, pages):
+            names = [_SHA256_KEY.fullmatch(entry["path"]) for entry in page if stored_at(entry) < before]
+            if found := [name[1] for name in names if name]:
+                yield found
 
     async def sweep(self) -> int:
-        """Remove what writers killed in the middle left behind a day ago or more."""
-        limit = self._clock.now() - _LEFTOVER_AGE
-        removed = 0
-        async for page in obstore.list(self._store, prefix=_INCOMING):
-            for entry in page:
-                if entry["last_modified"].astimezone(UTC) < limit:
-                    await obstore.delete_async(self._store, entry["path"])
-                    removed += 1
-        return removed
+        """See `ArtifactStore.sweep`."""
+        return await self._run(self._sweep_old, self._clock.now() - LEFTOVER_AGE)
 
-    def _path(self, sha256: str) -> Path:
-        return self.folder / _key(sha256)
+    # --- what differs by the place ---------------------------------------------------------------
 
-    async def _upload(self, incoming: str, content: bytes | Path) -> None:
+    @abc.abstractmethod
+    def _write(self, sha256: str, content: bytes | Iterator[bytes], part_bytes: int) -> None:
+        """Store the content under its hash, durably and in full or not at all."""
+
+    @abc.abstractmethod
+    def _renew(self, sha256: str) -> bool:
+        """Have the object count as stored now; False if it has to be written again for that."""
+
+    @abc.abstractmethod
+    def _remove(self, sha256: str, before: datetime | None) -> bool:
+        """Delete the object, if it was last stored before then; return whether it is gone."""
+
+    @abc.abstractmethod
+    def _sweep(self, before: datetime) -> int:
+        """Delete what lies in `INCOMING` since before then; return how many."""
+
+    @abc.abstractmethod
+    def _link(self, sha256: str, expires: timedelta, filename: str, media_type: str) -> str | None:
+        """See `ArtifactStore.link`."""
+
+    # --- in threads ------------------------------------------------------------------------------
+
+    async def _run(self, function: Callable[P, T], *args: P.args, **options: P.kwargs) -> T:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, lambda: function(*args, **options))
+
+    def _put_file(self, path: Path, stopped: threading.Event) -> tuple[str, int]:
         try:
-            await obstore.put_async(self._store, incoming, content)
-        except (BaseError, OSError) as error:
-            raise ArtifactError(
-                f"artifact folder {str(self.folder)!r} refused a write: {_reason(error)}",
-                hint="free disk space or mend the folder's permissions; the step will be tried again",
-            ) from error
+            file = path.open("rb")
+        except OSError as error:
+            raise _unreadable_file(path, error) from error
+        with file:
+            try:
+                sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+                size = file.tell()
+                file.seek(0)
+            except OSError as error:
+                raise _unreadable_file(path, error) from error
 
-    async def _publish(self, incoming: str, sha256: str) -> None:
-        # The rename must not become durable before the content: a name that exists is trusted.
+            def content() -> bytes | Iterator[bytes]:
+                chunks = _unchanged(path, file, sha256, stopped)
+                return chunks if size > _PART_BYTES else b"".join(chunks)
+
+            self._put(sha256, size, content)
+        return sha256, size
+
+    def _put(self, sha256: str, size: int, content: Callable[[], bytes | Iterator[bytes]]) -> None:
+        # Renewed, so that nobody who saw its last job go deletes it under this one.
+        if self._size(sha256) == size and self._renew(sha256):
+            return
         try:
-            await asyncio.to_thread(_fsync, self.folder / incoming)
-            await obstore.rename_async(self._store, incoming, _key(sha256))
-            await asyncio.to_thread(_fsync, self._path(sha256).parent)
-            await asyncio.to_thread(_fsync, self.folder)
-        except (BaseError, OSError) as error:
-            raise ArtifactError(
-                f"artifact {sha256} could not be made durable: {_reason(error)}",
-                hint="free disk space or mend the folder's permissions; the step will be tried again",
-            ) from error
+            self._write(sha256, content(), max(_PART_BYTES, -(-size // _PARTS_MAX)))
+        except ERRORS as error:
+            self._fail(f"artifact {sha256} cannot be written to {self.place}", error)
+        if (found := self._size(sha256)) != size:
+            raise ArtifactUnavailableError(
+                f"artifact {sha256} has {found} bytes in {self.place} after {size} were written",
+                hint=self.hints[Kind.PASSING],
+            )
 
-    def _unreadable(self, sha256: str, error: Exception) -> ArtifactError:
+    def _upload(self, key: str, content: bytes | Iterator[bytes], part_bytes: int) -> None:
+        obstore.put(self._store, key, content, chunk_size=part_bytes, max_concurrency=_PARTS_AT_ONCE)
+
+    def _size(self, sha256: str) -> int | None:
+        found = self._look(sha256)
+        return None if found is None else found["size"]
+
+    def _look(self, sha256: str) -> ObjectMeta | None:
+        try:
+            return obstore.head(self._store, key_of(sha256))
+        except ERRORS as error:
+            if diagnose(error).kind is Kind.MISSING:
+                return None
+            self._fail(f"artifact {sha256} cannot be looked up in {self.place}", error)
+
+    def _get(self, sha256: str) -> bytes:
+        try:
+            content = bytes(obstore.get(self._store, key_of(sha256)).bytes())
+        except ERRORS as error:
+            self._fail(f"artifact {sha256} cannot be read from {self.place}", error)
+        if content_hash(content) != sha256:
+            raise self._damaged(sha256)
+        return content
+
+    def _read(self, sha256: str, start: int, size: int, digest: hashlib._Hash) -> bytes:
+        end = min(start + _PART_BYTES, size)
+        chunk = b""
+        if size:  # no range fits into nothing
+            try:
+                chunk = bytes(obstore.get_range(self._store, key_of(sha256), start=start, end=end))
+            except ERRORS as error:
+                self._fail(f"artifact {sha256} cannot be read from {self.place}", error)
+        digest.update(chunk)
+        if end == size and digest.hexdigest() != sha256:
+            raise self._damaged(sha256)
+        return chunk
+
+    def _delete(self, sha256: str, before: datetime | None) -> bool:
+        try:
+            return self._remove(sha256, before)
+        except ERRORS as error:
+            if diagnose(error).kind is not Kind.MISSING:
+                self._fail(f"artifact {sha256} cannot be deleted from {self.place}", error)
+            return True
+
+    def _next_page(self, pages: Iterator[Sequence[ObjectMeta]]) -> Sequence[ObjectMeta]:
+        try:
+            return next(pages, ())
+        except ERRORS as error:
+            self._fail(f"artifacts in {self.place} cannot be listed", error)
+
+    def _sweep_old(self, before: datetime) -> int:
+        try:
+            return self._sweep(before)
+        except ERRORS as error:
+            self._fail(f"left-overs cannot be removed from {self.place}", error)
+
+    def _probe(self) -> None:
+        key = f"{INCOMING}/{new_id('probe')}"
+        try:
+            obstore.put(self._store, key, _PROBE)
+            found = bytes(obstore.get(self._store, key).bytes())
+            obstore.delete(self._store, key)
+        except ERRORS as error:
+            trouble = diagnose(error)
+            if trouble.kind is Kind.PASSING:
+                self._fail(f"artifact storage {self.place} cannot be used", error)
+            raise ConfigError(
+                f"artifact storage {self.place} cannot be used: {trouble.reason}",
+                hint=self.hints[Kind.REFUSED],
+            ) from error
+        if found != _PROBE:
+            raise ConfigError(
+                f"artifact storage {self.place} gave back other bytes than were written",
+                hint="see that no proxy in between changes content",
+            )
+
+    # --- trouble ---------------------------------------------------------------------------------
+
+    def _fail(self, what: str, error: Exception) -> NoReturn:
+        trouble = diagnose(error)
+        wrapped = ArtifactUnavailableError if trouble.kind is Kind.PASSING else ArtifactError
+        raise wrapped(f"{what}: {trouble.reason}", hint=self.hints[trouble.kind]) from error
+
+    def _no_such(self, sha256: str) -> ArtifactError:
         return ArtifactError(
-            f"artifact {sha256} cannot be read from {str(self.folder)!r}: {_reason(error)}",
-            hint="restore the artifact folder that belongs to this store",
+            f"artifact {sha256} cannot be read from {self.place}: there is no such object",
+            hint=self.hints[Kind.MISSING],
+        )
+
+    def _damaged(self, sha256: str) -> ArtifactError:
+        return ArtifactError(
+            f"artifact {sha256} is damaged in {self.place}: its content does not have its hash",
+            hint="restore it from a backup, or delete it and fork the job to make it anew",
         )
 
 
-def _key(sha256: str) -> str:
+def stored_at(entry: ObjectMeta) -> datetime:
+    """Return when the object was last written."""
+    return entry["last_modified"].astimezone(UTC)
+
+
+def key_of(sha256: str) -> str:
+    """Return the object's name below the folder or prefix.
+
+    Raises:
+        ArtifactError: It is no SHA-256, so that no caller can reach other objects by it.
+    """
+    if _SHA256.fullmatch(sha256) is None:
+        raise ArtifactError(f"{sha256[:80]!r} is no SHA-256 of an artifact")
     return f"{sha256[:2]}/{sha256}"
 
 
-def _reason(error: Exception) -> str:
-    return type(error).__name__ if isinstance(error, BaseError) else str(error)
+def _unchanged(path: Path, file: BinaryIO, sha256: str, stopped: threading.Event) -> Iterator[bytes]:
+    """Yield the file's chunks; an upload fed by it fails where the content is not what was hashed."""
+    digest = hashlib.sha256()
+    while True:
+        try:
+            chunk = file.read(_PART_BYTES)
+        except OSError as error:
+            raise _unreadable_file(path, error) from error
+        if stopped.is_set():
+            raise ArtifactError(f"storing of file {str(path)!r} was cancelled")
+        if not chunk:
+            break
+        digest.update(chunk)
+        yield chunk
+    if digest.hexdigest() != sha256:
+        raise ArtifactError(
+            f"file {str(path)!r} was changed while it was stored",
+            hint="save a file only once its writer has closed it",
+        )
 
 
-def _hash_file(path: Path) -> tuple[str, int]:
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256")
-        return digest.hexdigest(), file.tell()
-
-
-def _fsync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def _unreadable_file(path: Path, error: OSError) -> ArtifactError:
+    return ArtifactError(f"file {str(path)!r} cannot be read: {error.strerror}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import tempfile
 from pathlib import Path
@@ -12,6 +11,9 @@ from typing import TYPE_CHECKING
 from holdfast.errors import ArtifactError, InvalidInputError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import IO
+
     from holdfast.engine.client import JobClient
     from holdfast.model import Artifact
 
@@ -39,44 +41,49 @@ def check_target(path: Path) -> None:
 
 
 async def save(client: JobClient, artifact: Artifact, path: Path) -> None:
-    """Write an artifact to `path`: a temporary file beside it, checked, flushed and renamed.
+    """Write an artifact to `path`.
 
     Raises:
         ArtifactError: It cannot be read or written, or its content is not what was stored.
     """
+    with replacing(path) as file:
+        async for chunk in client.stream_artifact(artifact):
+            file.write(chunk)
+
+
+@contextlib.contextmanager
+def replacing(path: Path, *, private: bool = False) -> Iterator[IO[bytes]]:
+    """Give a temporary file beside `path`, which takes its place once it is written and flushed.
+
+    Args:
+        path: What to write or replace; untouched if the block raises.
+        private: Let nobody but its owner read it.
+
+    Raises:
+        ArtifactError: It cannot be written.
+    """
     unfinished: str | None = None
-    digest = hashlib.sha256()
     try:
         descriptor, unfinished = tempfile.mkstemp(
             prefix=f".{path.name}.", suffix=".part", dir=path.parent
         )
         with os.fdopen(descriptor, "wb") as file:
-            async for chunk in client.stream_artifact(artifact):
-                digest.update(chunk)
-                file.write(chunk)
+            yield file
             file.flush()
             os.fsync(file.fileno())
-        if digest.hexdigest() != artifact.sha256:
-            raise ArtifactError(
-                f"artifact {artifact.name!r} is damaged: its content does not have its hash",
-                hint="restore the artifact folder from a backup, or fork the job to make it anew",
-            )
-        _publish(unfinished, path)
+        if not private:
+            # Temporary files are private; the result gets the rights that any new file would get.
+            Path(unfinished).chmod(_MODE & ~_umask())
+        Path(unfinished).replace(path)
         unfinished = None
     except OSError as error:
         raise ArtifactError(
             f"file {str(path)!r} cannot be written: {error.strerror or error}",
-            hint="free disk space or choose another file; the report itself is kept in the store",
+            hint="free disk space or choose another file; what it is made from is kept in the store",
         ) from error
     finally:
         if unfinished is not None:
             _discard(unfinished)
-
-
-def _publish(unfinished: str, path: Path) -> None:
-    # Temporary files are private; the result gets the rights that any new file would get.
-    Path(unfinished).chmod(_MODE & ~_umask())
-    Path(unfinished).replace(path)
 
 
 def _discard(unfinished: str) -> None:
