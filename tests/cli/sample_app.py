@@ -34,6 +34,19 @@ async def sums(job: JobContext, work: Work) -> int:
     return sum(results)
 
 
+@app.job("letter")
+async def letter(job: JobContext, work: Work) -> str:
+    """Write a letter whose secret is in everything there is: a large result, a file, the output."""
+    secret = work.secret or "nobody"
+
+    async def long() -> str:
+        return f"Dear {secret}, " * 20_000
+
+    text = await job.step("long", long)
+    await job.save_artifact("letters/ada.txt", text.encode())
+    return text[:200]
+
+
 @app.job("waits")
 async def waits(job: JobContext) -> str:
     """Wait for a signal and give back what it carried."""
@@ -44,6 +57,14 @@ async def waits(job: JobContext) -> str:
 async def hangs(job: JobContext) -> None:
     """Be in the middle of a step until somebody stops it."""
     await job.step("forever", _forever)
+
+
+@app.job("family")
+async def family(job: JobContext, children: int) -> list[int]:
+    """Have children add up numbers."""
+    return await job.gather(
+        *[await job.spawn(f"sums/{n}", sums, Work(items=n)) for n in range(1, children + 1)]
+    )
 
 
 async def _forever() -> None:

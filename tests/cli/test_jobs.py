@@ -244,3 +244,18 @@ def test_text_from_outside_cannot_command_the_terminal(sample: Command):
 
     assert "\x1b" not in ended.out
     assert "evil" in ended.out
+
+
+def test_show_and_list_tell_of_parent_and_children(sample: Command):
+    job_id = submitted(sample, "family", "2")
+    worked_off(job_id)
+
+    found = shown(sample, job_id)
+    assert found["progress"]["fraction"] == 1
+    assert [child["status"] for child in found["children"]] == ["completed", "completed"]
+    listed = json.loads(sample("jobs", "list", "--parent", job_id, "--json").out)
+    assert {each["job_id"] for each in listed} == {each["job_id"] for each in found["children"]}
+    assert {each["parent_id"] for each in listed} == {job_id}
+    page = sample("jobs", "show", job_id).out
+    assert all(each["job_id"] in page for each in found["children"])
+    assert f"parent     {job_id}" in sample("jobs", "show", listed[0]["job_id"]).out

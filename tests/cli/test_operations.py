@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from holdfast.testing.servers.s3 import S3
 from tests.cli.conftest import SAMPLE, Command, Start
 
 
@@ -27,7 +28,7 @@ async def test_worker_drains_on_sigterm_and_exits_with_zero(start: Start, tmp_pa
 @pytest.mark.timeout(60)
 async def test_second_signal_stops_the_worker_at_once(start: Start):
     await (await start(*SAMPLE, "jobs", "submit", "hangs")).end()
-    worker = await start(*SAMPLE, "--debug", "worker", "--queues", "hangs", "--slots", "1")
+    worker = await start(*SAMPLE, "--debug", "worker", "--queues", "hangs", "--concurrency", "1")
     watch = await start(*SAMPLE, "jobs", "watch", (await listed(start))[0], "--json")
     assert watch.process.stdout is not None
     while b"step.started" not in await watch.process.stdout.readline():
@@ -81,6 +82,23 @@ def test_doctor_says_what_to_do_about_a_problem(holdfast: Command, tmp_path: Pat
 
     assert ended.status == 1
     assert "HOLDFAST_HOME" in ended.out
+
+
+def test_doctor_writes_and_deletes_an_object_where_artifacts_are_in_a_bucket(
+    holdfast: Command, monkeypatch: pytest.MonkeyPatch, s3_server: S3
+):
+    monkeypatch.setenv("HOLDFAST_ARTIFACTS", f"s3://{s3_server.bucket}/doctor")
+    monkeypatch.setenv("HOLDFAST_S3_ENDPOINT", s3_server.url)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", s3_server.access_key)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", s3_server.secret_key)
+
+    assert findings(holdfast)["artifacts"]["verdict"] == "ok"
+
+    monkeypatch.setenv("HOLDFAST_ARTIFACTS", "s3://no-such-bucket")
+    told = findings(holdfast)["artifacts"]
+    assert told["verdict"] == "problem"
+    assert "NoSuchBucket" in told["told"]
+    assert "check the bucket's name" in told["to_do"]
 
 
 def test_doctor_reports_an_endpoint_that_cannot_be_reached(

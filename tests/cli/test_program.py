@@ -57,13 +57,13 @@ def test_unknown_command_is_a_usage_error(holdfast: Command):
 
 
 def test_setting_that_cannot_be_used_is_named(holdfast: Command, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setenv("HOLDFAST_SLOTS", "many")
+    monkeypatch.setenv("HOLDFAST_CONCURRENCY", "many")
 
     ended = holdfast("jobs", "list")
 
     assert ended.status == ExitStatus.CONFIGURATION
     assert ended.err.startswith("error: settings cannot be used: ")
-    assert "slots" in ended.err
+    assert "concurrency" in ended.err
     assert "Traceback" not in ended.err
 
 
