@@ -1,10 +1,13 @@
-"""The arithmetic of a lane: two leaky budgets, a pause, a hold. Pure functions, no clock.
+"""The arithmetic of a lane: two leaky budgets, a line, a pause, a hold. Pure functions, no clock.
 
 A lane has a bucket of requests and a bucket of tokens. Both refill continuously at the nominal
 rate times the rate factor, up to `burst_seconds` worth. A call takes from both or from neither.
 
 A call that is larger than a whole bucket passes once the bucket is full and leaves it below
 zero: what follows waits until the debt is paid, so the average never exceeds the limit.
+
+Who has to wait stands in the lane's line (`holdfast.turns`) and leaves to those ahead what they
+wait for.
 """
 
 from __future__ import annotations
@@ -13,6 +16,8 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from math import sqrt
 from typing import TYPE_CHECKING, TypedDict, Unpack
+
+from holdfast import turns
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -56,6 +61,29 @@ class LaneBuckets:
     """Parked before; set when the quota is exhausted or the key is refused."""
     held_reason: str | None = None
     """Error code that parked it; set exactly while `held_until` is."""
+    line: turns.Line = ()
+    """The processes that wait, and those that are ahead of their share."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ask:
+    """Permits that one call needs, the limits its caller believes in, and who the caller is."""
+
+    tokens: float
+    """By the provider's own rule of charging; 0 or more."""
+    requests_per_minute: float
+    """Above 0."""
+    tokens_per_minute: float
+    """Above 0."""
+    burst_seconds: float
+    """How many seconds' worth of permits may gather while the lane is idle; at least one request
+    always may."""
+    asker: str = ""
+    """The process; those that give the same name share one place in the line."""
+    weight: float = 1.0
+    """Of all that waits in this process; processes share the lane by it. Above 0."""
+    more_waiting: bool = False
+    """Whether the process will ask for as much again when this is granted: it stays in the line."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +92,7 @@ class Taken:
 
     granted: bool
     wait_seconds: float = 0.0
-    """When not granted: how long until it is worth asking again."""
+    """How long until it is worth asking again; when granted, for as much again."""
     held_until: datetime | None = None
     """Set while the lane is parked."""
     held_reason: str | None = None
@@ -94,54 +122,48 @@ def fresh(
     )
 
 
-def take(
-    buckets: LaneBuckets,
-    *,
-    tokens: float,
-    requests_per_minute: float,
-    tokens_per_minute: float,
-    burst_seconds: float,
-    now: datetime,
-) -> tuple[LaneBuckets, Taken]:
-    """Take one request and `tokens` from the buckets, both or neither.
+def take(buckets: LaneBuckets, ask: Ask, *, now: datetime) -> tuple[LaneBuckets, Taken]:
+    """Take one request and the tokens from the buckets, both or neither.
 
     Args:
         buckets: The lane as stored.
-        tokens: What the provider will charge at admission; 0 or more.
-        requests_per_minute: Nominal limit the caller believes in; above 0.
-        tokens_per_minute: Nominal limit the caller believes in; above 0.
-        burst_seconds: How many seconds' worth may gather; at least one request always may.
+        ask: What is wanted, and by whom.
         now: The present.
 
     Returns:
         The lane to store, changed also when nothing was granted, and the answer.
 
     Raises:
-        ValueError: A limit is not above 0, or `tokens` or `burst_seconds` is negative.
+        ValueError: A number of `ask` is out of its range.
     """
-    if not (requests_per_minute > 0 and tokens_per_minute > 0):
-        raise ValueError("lane limits must be above 0; leave an unknown limit at a large number")
-    if tokens < 0 or burst_seconds < 0:
+    if not (ask.requests_per_minute > 0 and ask.tokens_per_minute > 0 and ask.weight > 0):
+        raise ValueError(
+            "limits and weight of a lane must be above 0; leave an unknown limit at a large number"
+        )
+    if ask.tokens < 0 or ask.burst_seconds < 0:
         raise ValueError("tokens and burst_seconds of a lane must be 0 or more")
     if not buckets.requests_per_minute > 0:
         opened = fresh(
-            requests_per_minute=requests_per_minute,
-            tokens_per_minute=tokens_per_minute,
-            burst_seconds=burst_seconds,
+            requests_per_minute=ask.requests_per_minute,
+            tokens_per_minute=ask.tokens_per_minute,
+            burst_seconds=ask.burst_seconds,
             now=now,
         )
         buckets = replace(
-            buckets, requests_level=opened.requests_level, tokens_level=opened.tokens_level
+            buckets,
+            requests_level=opened.requests_level,
+            tokens_level=opened.tokens_level,
+            updated_at=now,
         )
     # Time that has passed counts at the rates believed in back then, the future at the new ones.
     buckets = replace(
         _refilled(buckets, now),
-        requests_per_minute=requests_per_minute,
-        tokens_per_minute=tokens_per_minute,
-        burst_seconds=burst_seconds,
+        requests_per_minute=ask.requests_per_minute,
+        tokens_per_minute=ask.tokens_per_minute,
+        burst_seconds=ask.burst_seconds,
     )
     buckets = _capped(_forget_past(buckets, now))
-    return _decide(buckets, tokens, now)
+    return _decide(buckets, ask, now)
 
 
 class Corrections(TypedDict, total=False):
@@ -206,36 +228,49 @@ def rate_factor_at(buckets: LaneBuckets, now: datetime) -> float:
     return min(1.0, buckets.rate_factor + RATE_RECOVERY_PER_SECOND * elapsed)
 
 
-def _decide(buckets: LaneBuckets, tokens: float, now: datetime) -> tuple[LaneBuckets, Taken]:
+def _decide(buckets: LaneBuckets, ask: Ask, now: datetime) -> tuple[LaneBuckets, Taken]:
     """Grant from buckets that are up to date, or say how long to wait."""
     if buckets.held_until is not None:
-        wait = (buckets.held_until - now).total_seconds()
         return buckets, Taken(
             granted=False,
-            wait_seconds=wait,
+            wait_seconds=(buckets.held_until - now).total_seconds(),
             held_until=buckets.held_until,
             held_reason=buckets.held_reason,
         )
-    wait = 0.0
-    if buckets.paused_until is not None:
-        wait = (buckets.paused_until - now).total_seconds()
-    requests_missing = 1.0 - buckets.requests_level
+    cost = max(1 / ask.requests_per_minute, ask.tokens / ask.tokens_per_minute)
+    place = turns.Place(asker=ask.asker, weight=ask.weight, tokens=ask.tokens, cost=cost, expires_at=now)
+    others, place = turns.join(buckets.line, place, now)
+    wait = _seconds_until_turn(buckets, others, place, now)
+    granted = wait <= 0
+    if granted:
+        others, place = turns.serve(others, replace(place, waiting=ask.more_waiting))
+        buckets = replace(
+            buckets,
+            requests_level=buckets.requests_level - 1,
+            tokens_level=buckets.tokens_level - ask.tokens,
+        )
+        if ask.more_waiting:
+            wait = _seconds_until_turn(buckets, others, place, now)
+    line = turns.keep(others, place, wait_seconds=wait, now=now)
+    return replace(buckets, line=line), Taken(granted=granted, wait_seconds=wait)
+
+
+def _seconds_until_turn(
+    buckets: LaneBuckets, others: turns.Line, place: turns.Place, now: datetime
+) -> float:
+    """Return how long until there is enough for all that are ahead and this one; 0 if there is."""
+    ahead = turns.ahead_of(place, others)
     tokens_capacity = _capacity(buckets.tokens_per_minute, buckets.burst_seconds, least=0.0)
-    tokens_missing = min(tokens, tokens_capacity) - buckets.tokens_level
+    requests = 1.0 + len(ahead)
+    tokens = min(place.tokens, tokens_capacity) + sum(other.tokens for other in ahead)
     factor = rate_factor_at(buckets, now)
     wait = max(
-        wait,
-        _seconds_to_refill(requests_missing, buckets.requests_per_minute / 60, factor),
-        _seconds_to_refill(tokens_missing, buckets.tokens_per_minute / 60, factor),
+        _seconds_to_refill(requests - buckets.requests_level, buckets.requests_per_minute / 60, factor),
+        _seconds_to_refill(tokens - buckets.tokens_level, buckets.tokens_per_minute / 60, factor),
     )
-    if wait > 0:
-        return buckets, Taken(granted=False, wait_seconds=max(wait, WAIT_SECONDS_MIN))
-    left = replace(
-        buckets,
-        requests_level=buckets.requests_level - 1,
-        tokens_level=buckets.tokens_level - tokens,
-    )
-    return left, Taken(granted=True)
+    if buckets.paused_until is not None:
+        wait = max(wait, (buckets.paused_until - now).total_seconds())
+    return max(wait, WAIT_SECONDS_MIN) if wait > 0 else 0.0
 
 
 def _refilled(buckets: LaneBuckets, now: datetime) -> LaneBuckets:

@@ -6,9 +6,10 @@ import pytest
 
 from holdfast.errors import LaneHeldError, StoreUnavailableError
 from holdfast.llm.lanes import LocalLanes
-from holdfast.llm.limits import ASK_AGAIN_SECONDS_MAX, Limiter
+from holdfast.llm.limits import Limiter
 from holdfast.store.base import LaneAdjustment, LaneRequest
 from holdfast.testing.clock import ManualClock
+from holdfast.turns import ASK_AGAIN_SECONDS_MAX
 
 ONE_A_SECOND = 60.0
 
@@ -25,9 +26,11 @@ class CountingLanes(LocalLanes):
         self.failures: list[Exception] = []
         self.gate: asyncio.Event | None = None
         self.before_answer = lambda: None
+        self.requests: list[LaneRequest] = []
 
     async def take_lane(self, request):
         self.asked += 1
+        self.requests.append(request)
         self.asking += 1
         self.asking_max = max(self.asking_max, self.asking)
         try:
@@ -103,9 +106,58 @@ async def test_lane_sees_one_asker_and_no_polling(limiter, lanes, clock):
     await asyncio.gather(*tasks)
 
     assert lanes.asking_max == 1
-    assert lanes.asked <= 2 * 20
+    assert lanes.asked == 20
     assert limiter.waiting("lane") == 0
     assert limiter.waiting("never used") == 0
+
+
+async def test_lane_is_told_who_asks_what_all_that_wait_weigh_and_whether_more_will_come(
+    limiter, lanes, clock
+):
+    admitted: list[str] = []
+    tasks = [
+        admit(limiter, admitted, "a", flow="one", weight=2),
+        admit(limiter, admitted, "b", flow="one", weight=2),
+        admit(limiter, admitted, "c", flow="two", weight=0.5),
+    ]
+    for _ in range(3):
+        await settle()
+        clock.advance(1)
+    await asyncio.gather(*tasks)
+
+    assert {request.asker for request in lanes.requests} == {lanes.requests[0].asker}
+    assert lanes.requests[0].asker.startswith("asker_")
+    told = [(request.weight, request.more_waiting) for request in lanes.requests]
+    assert told[0] == (2.5, True)
+    assert told[-1][1] is False
+
+
+async def test_urgent_call_further_back_makes_the_process_weigh_more_at_once(limiter, lanes, clock):
+    admitted: list[str] = []
+    first = [admit(limiter, admitted, name, flow="slow", weight=0.125) for name in "ab"]
+    await settle()
+    clock.advance(0.1)
+    before = len(lanes.requests)
+
+    urgent = admit(limiter, admitted, "urgent", flow="fast", weight=8)
+    await settle()
+
+    assert [request.weight for request in lanes.requests[before:]] == [8.125]
+    for _ in range(2):
+        clock.advance(1)
+        await settle()
+    await asyncio.gather(*first, urgent)
+
+
+async def test_call_smaller_than_the_one_before_does_not_wait_for_as_much_again(limiter, clock):
+    admitted: list[str] = []
+    wide = {"rpm": 1e6, "tpm": 60_000.0}
+    tasks = [admit(limiter, admitted, str(tokens), tokens=tokens, **wide) for tokens in (900, 50, 1_000)]
+    await settle()
+
+    assert admitted == ["900", "50"]
+    clock.advance(2)
+    await asyncio.gather(*tasks)
 
 
 async def test_seldom_job_passes_a_long_line(limiter, clock):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
@@ -81,7 +82,7 @@ async def unbroken(work: Coroutine[object, object, T]) -> T:
     try:
         return await asyncio.shield(task)
     except asyncio.CancelledError:
-        await asyncio.wait({task}, timeout=UNBROKEN_SECONDS_MAX)
+        await _wait_stubbornly(task)
         if not task.done():
             task.cancel()
         elif not task.cancelled() and task.exception() is not None:
@@ -89,3 +90,15 @@ async def unbroken(work: Coroutine[object, object, T]) -> T:
                 "booking failed after a cancel", extra={"error": type(task.exception()).__name__}
             )
         raise
+
+
+async def _wait_stubbornly(task: asyncio.Future[T]) -> None:
+    """Wait for a task, but not for ever; to be cancelled again changes nothing.
+
+    The end of an attempt cancels its branches, and those still at it once more.
+    """
+    loop = asyncio.get_running_loop()
+    until = loop.time() + UNBROKEN_SECONDS_MAX
+    while not task.done() and loop.time() < until:
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.wait({task}, timeout=until - loop.time())

@@ -54,6 +54,11 @@ class FairQueue(Generic[T]):
     def __len__(self) -> int:
         return self._length
 
+    @property
+    def weight(self) -> float:
+        """What all flows that wait weigh together; 0 when nobody waits."""
+        return self._weight
+
     def push(self, item: T, *, flow: str, weight: float, cost: float) -> Entry[T]:
         """Add an item.
 

@@ -34,14 +34,7 @@ class LocalLanes:
     async def take_lane(self, request: LaneRequest) -> LaneGrant:
         now = self._clock.now()
         before = self._lanes.get(request.lane) or buckets.fresh(now=now)
-        self._lanes[request.lane], taken = buckets.take(
-            before,
-            tokens=request.tokens,
-            requests_per_minute=request.requests_per_minute,
-            tokens_per_minute=request.tokens_per_minute,
-            burst_seconds=request.burst_seconds,
-            now=now,
-        )
+        self._lanes[request.lane], taken = buckets.take(before, request, now=now)
         return LaneGrant(
             granted=taken.granted,
             wait_seconds=taken.wait_seconds,

@@ -2,18 +2,21 @@
 
 One task per lane with waiting calls asks the lanes (the store) on behalf of whoever is next, so
 a lane sees one asker per process at a time. It sleeps for as long as the lane's answer says, or
-until a change makes another answer possible; it ends when nobody waits.
+until a change makes another answer possible; it ends when nobody waits. The lane shares its
+permits between processes (`holdfast.turns`), the line here shares those of this process.
 """
 
 from __future__ import annotations
 
 import asyncio
 from contextvars import Context
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from holdfast.errors import LaneHeldError
+from holdfast.ids import new_id
 from holdfast.llm.fairness import Entry, FairQueue
+from holdfast.turns import ASK_AGAIN_SECONDS_MAX
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -21,9 +24,6 @@ if TYPE_CHECKING:
     from holdfast.clock import Clock
     from holdfast.llm.lanes import Lanes
     from holdfast.store.base import LaneGrant, LaneRequest
-
-ASK_AGAIN_SECONDS_MAX = 30.0
-"""Another process may have released or slowed the lane: ask at least this often while waiting."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +38,8 @@ class Limiter:
     def __init__(self, lanes: Lanes, clock: Clock) -> None:
         self._lanes = lanes
         self._clock = clock
+        self._asker = new_id("asker")
+        """What the lanes know this process by."""
         self._doors: dict[str, _Door] = {}
 
     async def admit(self, request: LaneRequest, *, flow: str, weight: float) -> None:
@@ -57,7 +59,7 @@ class Limiter:
         """
         door = self._doors.get(request.lane)
         if door is None:
-            door = self._doors[request.lane] = _Door(self._lanes, self._clock)
+            door = self._doors[request.lane] = _Door(self._lanes, self._clock, self._asker)
         await door.admit(request, flow=flow, weight=weight)
 
     def changed(self, lane: str) -> None:
@@ -81,11 +83,12 @@ class Limiter:
 class _Door:
     """The line of one lane."""
 
-    def __init__(self, lanes: Lanes, clock: Clock) -> None:
+    def __init__(self, lanes: Lanes, clock: Clock, name: str) -> None:
         self.queue: FairQueue[_Waiter] = FairQueue()
         self.changed = asyncio.Event()
         self._lanes = lanes
         self._clock = clock
+        self._name = name
         self._asker: asyncio.Task[None] | None = None
         self._spare: LaneRequest | None = None
         """A permit whose waiter was cancelled between grant and wake-up."""
@@ -99,7 +102,8 @@ class _Door:
             self._spare = None
             # An empty context: the asker must not run inside the scope of whoever came first.
             self._asker = asyncio.get_running_loop().create_task(self._ask(), context=Context())
-        elif before is not None and self.queue.head() is entry:
+        elif before is not None and (self.queue.head() is entry or weight > before.weight):
+            # The lane counts on another call, or on less weight.
             self.changed.set()
         try:
             await waiter.admitted
@@ -144,21 +148,34 @@ class _Door:
         return head
 
     async def _ask_for(self, head: Entry[_Waiter]) -> None:
+        request = replace(
+            head.item.request,
+            asker=self._name,
+            weight=self.queue.weight,
+            more_waiting=len(self.queue) > 1,
+        )
         try:
-            grant = await self._lanes.take_lane(head.item.request)
+            grant = await self._lanes.take_lane(request)
         except Exception as error:  # noqa: BLE001 - belongs to the waiter, whose step decides
             if not head.item.admitted.done():
                 self.queue.remove(head)
                 head.item.admitted.set_exception(error)
             return
         if grant.granted:
-            if not head.item.admitted.done():
-                self._admit(head)
-            else:
+            if head.item.admitted.done():
                 self._spare = head.item.request
+            else:
+                self._admit(head)
+                await self._wait_for_next(request, grant)
         elif grant.held_until is not None:
             self._refuse_all(grant, grant.held_until)
         else:
+            await self._wait(grant.wait_seconds)
+
+    async def _wait_for_next(self, granted: LaneRequest, grant: LaneGrant) -> None:
+        """Sleep until there is as much again; whoever needs less may not have to wait so long."""
+        head = self._next()
+        if head is not None and head.item.request.tokens >= granted.tokens and grant.wait_seconds > 0:
             await self._wait(grant.wait_seconds)
 
     def _use_spare(self) -> bool:

@@ -106,7 +106,7 @@ class Pipeline:
         await self.keeper.answered(
             call.model,
             reply.limits,
-            charged=call.lane_request.tokens,
+            charged=round(call.lane_request.tokens),
             used_tokens=used.total_tokens,
         )
 
