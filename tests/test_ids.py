@@ -15,7 +15,7 @@ def test_new_ids_are_different_and_of_one_form():
 
 def test_new_ids_sort_by_their_millisecond(monkeypatch):
     moments = iter([1_000_000_000, 1_001_000_000, 4_102_444_800_000_000_000])
-    monkeypatch.setattr("holdfast.ids.time.time_ns", lambda: next(moments))
+    monkeypatch.setattr("holdfast.ids._time_ns", lambda: next(moments))
 
     made = [new_id("job") for _ in range(3)]
 

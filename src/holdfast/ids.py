@@ -5,16 +5,37 @@ The only module that draws random numbers.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import random
 import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 """Crockford's base 32: no I, L, O, U."""
 
 _RANDOM_BITS = 80
 _DERIVED_CHARACTERS = 26
+
+_random_bytes: Callable[[int], bytes] = os.urandom
+_random_fraction: Callable[[], float] = random.random
+_time_ns: Callable[[], int] = time.time_ns
+
+
+@contextlib.contextmanager
+def determined_by(generator: random.Random, time_ns: Callable[[], int]) -> Iterator[None]:
+    """Draw every id and every jitter of this process from `generator`: for simulations only."""
+    global _random_bytes, _random_fraction, _time_ns
+    before = _random_bytes, _random_fraction, _time_ns
+    _random_bytes, _random_fraction, _time_ns = generator.randbytes, generator.random, time_ns
+    try:
+        yield
+    finally:
+        _random_bytes, _random_fraction, _time_ns = before
 
 
 def _base32(number: int, length: int) -> str:
@@ -30,7 +51,7 @@ def new_id(prefix: str) -> str:
 
     Ids of one process sort by the millisecond they were made in (layout of a ULID).
     """
-    number = (time.time_ns() // 1_000_000 << _RANDOM_BITS) | int.from_bytes(os.urandom(10))
+    number = (_time_ns() // 1_000_000 << _RANDOM_BITS) | int.from_bytes(_random_bytes(10))
     return f"{prefix}_{_base32(number, 26)}"
 
 
@@ -47,6 +68,17 @@ def derived_id(prefix: str, *parts: str) -> str:
     return f"{prefix}_{_base32(int.from_bytes(digest.digest()) >> 126, _DERIVED_CHARACTERS)}"
 
 
+def child_id(parent_id: str, key: str) -> str:
+    """Return the id of the job that `parent_id` spawns under `key`: the same each time.
+
+    It begins with the parent's 48 bits of time, so that it sorts among the jobs of that time, and
+    goes on with 80 bits of a hash.
+    """
+    time_of_parent = parent_id.removeprefix("job_")[:10]
+    digest = hashlib.sha256(f"{parent_id}\n{key}".encode()).digest()
+    return f"job_{time_of_parent}{_base32(int.from_bytes(digest[:10]), 16)}"
+
+
 def content_hash(content: bytes) -> str:
     """Return the SHA-256 of `content` as 64 lower-case hexadecimal digits."""
     return hashlib.sha256(content).hexdigest()
@@ -54,4 +86,4 @@ def content_hash(content: bytes) -> str:
 
 def jitter() -> float:
     """Return a random number in [0, 1), for spreading retries; never for identity or secrets."""
-    return random.random()
+    return _random_fraction()
