@@ -8,7 +8,21 @@ from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 
-from bench import asleep, page, pdf, rescue, steps, writing
+from bench import (
+    asleep,
+    cancel,
+    drain,
+    fairness,
+    fleet,
+    killed,
+    page,
+    pdf,
+    postgres,
+    prefork,
+    rescue,
+    steps,
+    writing,
+)
 from bench.harness import ROOT, Bench, Plan, SideError, Table
 
 PAGE = ROOT / "docs" / "reference" / "performance.md"
@@ -18,8 +32,15 @@ FIGURES: dict[str, tuple[str, Callable[[Bench], Table]]] = {
     "steps": ("Durable steps", steps.measure),
     "asleep": ("Waiting jobs", asleep.measure),
     "writing": ("A report of 161 calls within the limits", writing.measure),
+    "fairness": ("A small job beside a large one", fairness.measure),
     "pdf": ("Typesetting", pdf.measure),
     "rescue": ("Rescue after kill -9", rescue.measure),
+    "postgres": ("Durable steps on PostgreSQL", postgres.measure),
+    "fleet": ("Jobs through Redis", fleet.measure),
+    "prefork": ("Waiting jobs beside Celery prefork", prefork.measure),
+    "killed": ("Rescue of hundreds of jobs in a fleet", killed.measure),
+    "cancel": ("Cancel across machines", cancel.measure),
+    "drain": ("A worker of a fleet that leaves", drain.measure),
 }
 
 
@@ -33,7 +54,8 @@ def main(arguments: list[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, _leave)
     plan = Plan(quick=asked.quick, tiny=asked.tiny)
     bench = Bench(plan, asked.folder, tell=_tell)
-    written: dict[str, str] = {}
+    out = asked.out or (None if plan.quick or plan.tiny else PAGE)
+    titles = {name: title for name, (title, _) in FIGURES.items()}
     missed, failed = 0, list[str]()
     try:
         for name in asked.names or FIGURES:
@@ -47,15 +69,15 @@ def main(arguments: list[str] | None = None) -> int:
                 _tell(f"== {title}: {error}")
                 failed.append(name)
                 continue
-            written[name] = page.section(title, name, machine, table)
+            text = page.section(title, name, machine, table)
             missed += sum(row.met is False for row in table.rows)
-            sys.stdout.write(written[name] + "\n")
+            sys.stdout.write(text + "\n")
+            if out is not None:
+                # At once, so that what is measured stays when a later figure is interrupted.
+                page.update(out, titles, {name: text})
             _tell(f"== {title}: {time.monotonic() - began:.0f} s")
     finally:
         bench.close()
-    out = asked.out or (None if plan.quick or plan.tiny else PAGE)
-    if out is not None and written:
-        page.update(out, {name: title for name, (title, _) in FIGURES.items()}, written)
     _tell(f"{missed} targets missed" if missed else "all targets met")
     if failed:
         _tell(f"not measured: {', '.join(failed)}")

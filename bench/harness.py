@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -103,9 +103,20 @@ class Bench:
         finally:
             shutil.rmtree(path, ignore_errors=True)
 
-    def start(self, side: str, log: Path, **arguments: Any) -> subprocess.Popen[bytes]:
-        """Start a program of `bench.sides`; its errors go to `log`."""
-        command = [sys.executable, "-m", f"bench.sides.{side}", json.dumps(arguments)]
+    def start(
+        self, side: str, log: Path, within: Sequence[str] = (), /, **arguments: Any
+    ) -> subprocess.Popen[bytes]:
+        """Start a program of `bench.sides`; its errors go to `log`.
+
+        `within` is what comes before the command, such as `ip netns exec NAME`.
+        """
+        command = (sys.executable, "-m", f"bench.sides.{side}", json.dumps(arguments))
+        return self.run((*within, *command), log)
+
+    def run(
+        self, command: Sequence[str], log: Path, environment: Mapping[str, str] | None = None
+    ) -> subprocess.Popen[bytes]:
+        """Start any program in a session of its own, with these variables beside the bare ones."""
         with log.open("ab") as errors:
             process = subprocess.Popen(
                 command,
@@ -113,13 +124,15 @@ class Bench:
                 stderr=errors,
                 stdin=subprocess.DEVNULL,
                 cwd=ROOT,
-                env=_environment(),
+                env={**_environment(), **(environment or {})},
                 start_new_session=True,
             )
         self._running.append(process)
         return process
 
-    def measure(self, side: str, *, seconds_max: float, **arguments: Any) -> Any:
+    def measure(
+        self, side: str, within: Sequence[str] = (), /, *, seconds_max: float, **arguments: Any
+    ) -> Any:
         """Run a program of `bench.sides` in a fresh folder and return what it found.
 
         Raises:
@@ -127,7 +140,7 @@ class Bench:
         """
         with self.fresh_folder() as folder:
             log = folder / "errors.log"
-            process = self.start(side, log, folder=str(folder), **arguments)
+            process = self.start(side, log, within, folder=str(folder), **arguments)
             began = time.monotonic()
             try:
                 output, _ = process.communicate(timeout=seconds_max)

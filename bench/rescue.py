@@ -4,24 +4,12 @@ import os
 import signal
 import statistics
 import time
-from dataclasses import dataclass
-from pathlib import Path
 
-from bench.harness import Bench, Row, SideError, Table
+from bench.diary import lines, wait_for
+from bench.harness import Bench, Row, Table
 
 TARGET_SECONDS = 15.0
-_READY_SECONDS_MAX = 60.0
-_RESCUE_SECONDS_MAX = 60.0
-_LOOK_SECONDS = 0.02
-
-
-@dataclass(frozen=True)
-class Line:
-    """One step that began."""
-
-    pid: int
-    step: int
-    at: float
+_SECONDS_MAX = 120.0
 
 
 def measure(bench: Bench) -> Table:
@@ -59,7 +47,7 @@ def _round(bench: Bench, pause: float) -> tuple[float, int]:
         common = {"folder": str(folder), "diary": str(diary)}
         first = bench.start("rescue", log, **common, submits=True)
         try:
-            _wait_for(diary, first.pid)
+            wait_for(diary, first.pid, 1, seconds_max=_SECONDS_MAX)
             second = bench.start("rescue", log, **common, submits=False)
             try:
                 assert second.stdout is not None
@@ -67,32 +55,14 @@ def _round(bench: Bench, pause: float) -> tuple[float, int]:
                 time.sleep(pause)
                 os.kill(first.pid, signal.SIGKILL)
                 killed = time.monotonic()
-                next_step = _wait_for(diary, second.pid)
-                mine = {line.step for line in _lines(diary) if line.pid == first.pid}
-                again = [line for line in _lines(diary) if line.pid == second.pid and line.step in mine]
-                return next_step.at - killed, len(again)
+                went_on = wait_for(diary, second.pid, 1, seconds_max=_SECONDS_MAX)
+                begun = {line.number for line in lines(diary) if line.pid == first.pid}
+                again = [line for line in went_on if line.number in begun]
+                return went_on[0].at - killed, len(again)
             finally:
                 bench.stop(second)
         finally:
             bench.stop(first)
-
-
-def _wait_for(diary: Path, pid: int) -> Line:
-    """Return the first line of a process."""
-    give_up = time.monotonic() + _READY_SECONDS_MAX + _RESCUE_SECONDS_MAX
-    while time.monotonic() < give_up:
-        found = next((line for line in _lines(diary) if line.pid == pid), None)
-        if found is not None:
-            return found
-        time.sleep(_LOOK_SECONDS)
-    raise SideError(f"process {pid} began no step")
-
-
-def _lines(diary: Path) -> list[Line]:
-    """Read all whole lines."""
-    text = diary.read_text()
-    whole = text[: text.rfind("\n") + 1].splitlines()
-    return [Line(int(pid), int(step), float(at)) for pid, step, at in map(str.split, whole)]
 
 
 _NOTE = """

@@ -16,7 +16,7 @@ from bench.harness import (
     pairwise,
 )
 
-_SECONDS_MAX = 240.0
+SECONDS_MAX = 240.0
 RAW_SHARE = 0.5
 REPLAY_TARGET = 20.0
 
@@ -82,52 +82,42 @@ def measure(bench: Bench) -> Table:
 def _throughput(bench: Bench, work: Workload, rounds: int) -> list[Row]:
     sizes = {"jobs": work.jobs, "steps": work.steps}
     peer = partial(
-        _rate, bench, "dbos_steps", work="throughput", jobs=work.peer_jobs, steps=work.peer_steps
+        rate, bench, "dbos_steps", work="throughput", jobs=work.peer_jobs, steps=work.peer_steps
     )
     ours, raw, dbos, wal = alternate(
         rounds,
-        partial(_rate, bench, "holdfast_steps", work="throughput", **sizes),
-        partial(_rate, bench, "raw_steps", **sizes),
-        peer if installed("dbos") else _nothing,
-        partial(peer, wal=True) if installed("dbos") and not bench.plan.tiny else _nothing,
+        partial(rate, bench, "holdfast_steps", work="throughput", **sizes),
+        partial(rate, bench, "raw_steps", **sizes),
+        peer if installed("dbos") else nothing,
+        partial(peer, wal=True) if installed("dbos") and not bench.plan.tiny else nothing,
     )
-    share, told = pairwise(ours, raw), _told(ours, work.unit)
-    limit = Row(
-        what="… the physical limit",
-        ours=told,
-        peer=f"raw sqlite3 {_told(raw, work.unit)}",
-        ratio=f"{share:.2f}×",
-        target=f"≥ {RAW_SHARE:g}×",
-        met=share >= RAW_SHARE,
-        short_by=f"{share:.2f} of the raw rate instead of {RAW_SHARE:g}",
-    )
-    wal_row = _against("… DBOS with its file in WAL mode", ours, wal, work.unit, None)
-    return [_against(work.name, ours, dbos, work.unit, work.target), wal_row, limit]
+    return [
+        against(work.name, ours, dbos, work.unit, work.target),
+        against("… DBOS with its file in WAL mode", ours, wal, work.unit, None),
+        limit("sqlite3", ours, raw, work.unit),
+    ]
 
 
 def _replay(bench: Bench, rounds: int) -> Row:
     steps = bench.plan.pick(1_000, 300, 10)
     ours, dbos = alternate(
         rounds,
-        partial(_rate, bench, "holdfast_steps", work="replay", steps=steps),
-        partial(_rate, bench, "dbos_steps", work="replay", steps=steps)
-        if installed("dbos")
-        else _nothing,
+        partial(rate, bench, "holdfast_steps", work="replay", steps=steps),
+        partial(rate, bench, "dbos_steps", work="replay", steps=steps) if installed("dbos") else nothing,
     )
-    return _against(f"replay of {steps:,} finished steps", ours, dbos, "steps/s", REPLAY_TARGET)
+    return against(f"replay of {steps:,} finished steps", ours, dbos, "steps/s", REPLAY_TARGET)
 
 
-def _against(what: str, ours: list[float], dbos: list[float], unit: str, target: float | None) -> Row:
+def against(what: str, ours: list[float], dbos: list[float], unit: str, target: float | None) -> Row:
     """Return a row with DBOS beside us."""
-    told = _told(ours, unit)
     if not all(dbos):
-        return Row(what=what, ours=told, peer=f"DBOS is {NOT_MEASURED}")
-    ratio, peer = pairwise(ours, dbos), f"DBOS {_told(dbos, unit)}"
+        return Row(what=what, ours=told(ours, unit), peer=f"DBOS is {NOT_MEASURED}")
+    ratio, peer = pairwise(ours, dbos), f"DBOS {told(dbos, unit)}"
     if target is None:
-        return Row(what=what, ours=told, peer=peer, ratio=f"{ratio:,.1f}×")
+        return Row(what=what, ours=told(ours, unit), peer=peer, ratio=f"{ratio:,.1f}×")
     return Row(
         what=what,
-        ours=told,
+        ours=told(ours, unit),
         peer=peer,
         ratio=f"{ratio:,.1f}×",
         target=f"≥ {target:g}×",
@@ -136,16 +126,30 @@ def _against(what: str, ours: list[float], dbos: list[float], unit: str, target:
     )
 
 
-def _rate(bench: Bench, side: str, **arguments: Any) -> float:
-    return float(bench.measure(side, seconds_max=_SECONDS_MAX, **arguments)["per_second"])
+def limit(library: str, ours: list[float], raw: list[float], unit: str) -> Row:
+    """Return a row with the least that is as durable beside us."""
+    share = pairwise(ours, raw)
+    return Row(
+        what="… the physical limit",
+        ours=told(ours, unit),
+        peer=f"raw {library} {told(raw, unit)}",
+        ratio=f"{share:.2f}×",
+        target=f"≥ {RAW_SHARE:g}×",
+        met=share >= RAW_SHARE,
+        short_by=f"{share:.2f} of the raw rate instead of {RAW_SHARE:g}",
+    )
 
 
-def _nothing() -> float:
+def rate(bench: Bench, side: str, **arguments: Any) -> float:
+    return float(bench.measure(side, seconds_max=SECONDS_MAX, **arguments)["per_second"])
+
+
+def nothing() -> float:
     """Stand in for a peer that is not installed."""
     return 0.0
 
 
-def _told(figures: list[float], unit: str) -> str:
+def told(figures: list[float], unit: str) -> str:
     """Write the median rate with the time for each."""
     middle = statistics.median(figures)
     return f"{middle:,.0f} {unit} ({1000 / middle:.3g} ms)"

@@ -87,7 +87,7 @@ def _durable(
             tpm=TPM,
             time_scale=scale,
         )
-        log = _get(base_url.removesuffix("/v1") + "/_control/log")
+        log = get_log(base_url)
     summary = log["summary"]
     answered = [call for call in log["calls"] if call["answered"]]
     minimum, best = minimum_of(answered), best_order_seconds(answered)
@@ -166,9 +166,10 @@ def _provider(bench: Bench, days: int, scale: float) -> Iterator[str]:
             bench.stop(process)
 
 
-def _get(url: str) -> Any:
+def get_log(base_url: str) -> Any:
+    """Return the simulator's own account of all calls."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with opener.open(url, timeout=30) as answer:
+    with opener.open(base_url.removesuffix("/v1") + "/_control/log", timeout=30) as answer:
         return json.load(answer)
 
 

@@ -71,7 +71,11 @@ async def _settled_kib(seconds: float) -> int:
 def _app(folder: str, slots: int, gate: Gate) -> App:
     app = App(
         Settings(
-            home=Path(folder), provider="scripted", slots=slots, log_level="error", drain_grace_seconds=5
+            home=Path(folder),
+            provider="scripted",
+            concurrency=slots,
+            log_level="error",
+            drain_grace_seconds=5,
         )
     )
     app.provide(gate)

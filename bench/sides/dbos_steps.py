@@ -1,4 +1,4 @@
-"""The peer: DBOS with its SQLite system database as documented, async workflows and steps.
+"""The peer: DBOS with its SQLite system database as documented, or PostgreSQL; async workflows.
 
 DBOS sets no journal mode and no synchronous level, so SQLite's defaults hold: a rollback journal
 and FULL. With `wal`, the file is put into WAL mode before DBOS first opens it, which DBOS keeps;
@@ -55,14 +55,14 @@ async def replay(steps: int) -> dict[str, float]:
     return {"per_second": steps / seconds, "seconds": seconds}
 
 
-def measure(*, folder: str, work: str, wal: bool = False, **sizes: int) -> Any:
+def measure(*, folder: str, work: str, url: str = "", wal: bool = False, **sizes: int) -> Any:
     path = Path(folder) / "dbos.sqlite"
     if wal:
         with sqlite3.connect(path) as connection:
             connection.execute("PRAGMA journal_mode = WAL")
     config: DBOSConfig = {
         "name": "bench",
-        "system_database_url": f"sqlite:///{path}",
+        "system_database_url": url or f"sqlite:///{path}",
         "log_level": "ERROR",
         "enable_otlp": False,
     }

@@ -42,8 +42,10 @@ async def chain_that_fails(job: JobContext, steps: int) -> int:
 
 
 @contextlib.asynccontextmanager
-async def worker(folder: str, slots: int) -> AsyncIterator[Any]:
-    app = App(Settings(home=Path(folder), provider="scripted", slots=slots, log_level="error"))
+async def worker(folder: str, slots: int, url: str) -> AsyncIterator[Any]:
+    app = App(
+        Settings(home=Path(folder), store=url, provider="scripted", concurrency=slots, log_level="error")
+    )
     app.job("chain")(chain)
     app.job("failing")(chain_that_fails)
     async with app.worker() as client:
@@ -52,8 +54,8 @@ async def worker(folder: str, slots: int) -> AsyncIterator[Any]:
         yield client
 
 
-async def throughput(folder: str, jobs: int, steps: int) -> dict[str, float]:
-    async with worker(folder, slots=max(100, jobs)) as client:
+async def throughput(folder: str, url: str, jobs: int, steps: int) -> dict[str, float]:
+    async with worker(folder, max(100, jobs), url) as client:
         began, cpu = time.perf_counter(), time.process_time()
         submitted = await asyncio.gather(*(client.submit("chain", steps) for _ in range(jobs)))
         await asyncio.gather(*(client.result(job.job_id) for job in submitted))
@@ -65,9 +67,9 @@ async def throughput(folder: str, jobs: int, steps: int) -> dict[str, float]:
         }
 
 
-async def replay(folder: str, steps: int) -> dict[str, float]:
+async def replay(folder: str, url: str, steps: int) -> dict[str, float]:
     """Fail behind the last step, retry, and time from the retry to the same place again."""
-    async with worker(folder, slots=10) as client:
+    async with worker(folder, 10, url) as client:
         _switch["fail"] = True
         job = await client.submit("failing", steps)
         with contextlib.suppress(JobFailedError):
@@ -85,13 +87,15 @@ async def replay(folder: str, steps: int) -> dict[str, float]:
         }
 
 
-def measure(*, folder: str, work: str, profile: str = "", **sizes: int) -> dict[str, float]:
+def measure(
+    *, folder: str, work: str, url: str = "", profile: str = "", **sizes: int
+) -> dict[str, float]:
     """Measure `throughput` or `replay`; with `profile`, write the costs there."""
     asked = {"throughput": throughput, "replay": replay}[work]
     if not profile:
-        return run_async(asked(folder, **sizes))  # type: ignore[no-any-return, operator]
+        return run_async(asked(folder, url, **sizes))  # type: ignore[no-any-return, operator]
     profiler = cProfile.Profile()
-    found = profiler.runcall(run_async, asked(folder, **sizes))  # type: ignore[operator]
+    found = profiler.runcall(run_async, asked(folder, url, **sizes))  # type: ignore[operator]
     profiler.dump_stats(profile)
     pstats.Stats(profiler, stream=sys.stderr).sort_stats("tottime").print_stats(30)
     return found  # type: ignore[no-any-return]

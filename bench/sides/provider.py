@@ -1,10 +1,13 @@
 """The simulated provider as a process of its own, with all answers written beforehand.
 
+It answers the prompts of a report, or everything with text of one length.
+
 Writing an answer takes processor time that a real provider would not take from this machine.
 """
 
 import asyncio
 import sys
+from collections.abc import Callable
 
 from bench.sides.program import main, run_async
 from bench.sides.report import facts_of, manifest_of, request
@@ -12,6 +15,8 @@ from holdfast.apps.reports.sample import write_report_sample
 from holdfast.apps.reports.writing import batch_prompt, system_prompt
 from holdfast.llm.providers.base import ProviderRequest
 from holdfast.testing.provider import ProviderBehaviour, ProviderSimulator
+
+Writer = Callable[[ProviderRequest], str]
 
 
 def answers(days: int) -> dict[str, str]:
@@ -32,21 +37,27 @@ def answers(days: int) -> dict[str, str]:
     return found
 
 
-async def serve(days: int, behaviour: ProviderBehaviour) -> None:
-    written = answers(days)
-
-    def answer(asked: ProviderRequest) -> str:
-        return written[asked.messages[-1]["content"]]
-
+async def serve(answer: Writer, behaviour: ProviderBehaviour) -> None:
     async with ProviderSimulator(behaviour, writer=answer) as simulator:
         sys.stdout.write(f"{simulator.base_url}\n")
         sys.stdout.flush()
         await asyncio.Event().wait()
 
 
+def report_writer(days: int) -> Writer:
+    written = answers(days)
+    return lambda asked: written[asked.messages[-1]["content"]]
+
+
+def plain_writer(tokens: int) -> Writer:
+    text = "word".ljust(4 * tokens, ".")
+    return lambda _: text
+
+
 def measure(
     *,
-    days: int,
+    days: int | None = None,
+    answer_tokens: int = 0,
     rpm: float,
     tpm: float,
     tokens_per_second: float,
@@ -60,7 +71,8 @@ def measure(
         first_token_seconds=first_token_seconds,
         time_scale=time_scale,
     )
-    run_async(serve(days, behaviour))
+    writer = plain_writer(answer_tokens) if days is None else report_writer(days)
+    run_async(serve(writer, behaviour))
 
 
 if __name__ == "__main__":

@@ -1,11 +1,10 @@
 """A worker that is to be killed, or that takes over: every step writes a line with the time."""
 
 import asyncio
-import os
 import sys
-import time
 from pathlib import Path
 
+from bench.diary import note
 from bench.sides.program import main, run_async
 from holdfast import JobContext
 from holdfast.settings import Settings
@@ -16,13 +15,13 @@ STEPS = 10_000
 
 
 class Diary:
-    """Lines of `pid step monotonic-time`, each flushed, so that a kill loses none."""
+    """Notes every step."""
 
     def __init__(self, path: Path) -> None:
-        self._file = path.open("a", buffering=1)
+        self._path = path
 
     async def work(self, number: int) -> int:
-        self._file.write(f"{os.getpid()} {number} {time.monotonic()}\n")
+        note(self._path, number)
         await asyncio.sleep(STEP_SECONDS)
         return number
 

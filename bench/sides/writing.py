@@ -12,7 +12,7 @@ from holdfast.apps.reports.astro import Precomputed
 from holdfast.apps.reports.manifest import Batch
 from holdfast.apps.reports.models import ReportRequest
 from holdfast.apps.reports.writing import Writer, write_manifest
-from holdfast.artifacts.object_store import LocalArtifacts
+from holdfast.artifacts.local import LocalArtifacts
 from holdfast.clock import SystemClock
 from holdfast.dispatch.local import LocalDispatcher
 from holdfast.engine.attempt import Services

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 from functools import partial
@@ -9,9 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from bench import page, writing
+from bench import diary, machines, memory, page, servers, writing
 from bench.__main__ import FIGURES
 from bench.harness import ROOT, Bench, Plan, Row, SideError, Table, alternate, pairwise
+from holdfast.testing.servers import postgres as postgres_server
+from holdfast.testing.servers.programs import find_program, program
 
 
 def run_bench(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -19,9 +22,18 @@ def run_bench(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=110, check=False)
 
 
+SERVERS = ("initdb", "postgres", "redis-server")
+NEEDS = {
+    "postgres": SERVERS[:2],
+    **dict.fromkeys(("fleet", "prefork", "killed", "cancel", "drain"), SERVERS),
+}
+
+
 @pytest.mark.process
 @pytest.mark.timeout(120)
-@pytest.mark.parametrize("name", FIGURES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.requires(*NEEDS.get(name, ()))) for name in FIGURES]
+)
 def test_figure_runs_at_its_least_and_writes_its_table(name: str, tmp_path: Path):
     out, folder = tmp_path / "performance.md", tmp_path / "runs"
 
@@ -85,6 +97,66 @@ def test_sides_are_measured_in_turns():
 
 def test_ratio_is_the_median_of_the_ratios_of_each_round():
     assert pairwise([10, 1, 30], [5, 1, 10]) == 2
+
+
+def test_diary_is_read_up_to_its_last_whole_line(tmp_path: Path):
+    path = tmp_path / "diary.txt"
+    diary.note(path, 7)
+    whole = diary.lines(path)
+    with path.open("a") as file:
+        file.write("12 3")
+
+    assert diary.lines(path) == whole
+    assert [(line.pid, line.number) for line in whole] == [(os.getpid(), 7)]
+    with pytest.raises(SideError, match=r"began 1 of 2 steps in 0\.05 s"):
+        diary.wait_for(path, os.getpid(), 2, seconds_max=0.05)
+
+
+def test_shared_memory_is_counted_once_for_a_family():
+    pids = memory.family(os.getpid())
+
+    assert 0 < memory.total_kib(pids, "Pss") <= memory.total_kib(pids, "Rss")
+
+
+def test_server_that_is_not_there_is_told_of(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(postgres_server, "program", lambda name: program(f"{name}-of-nowhere"))
+
+    with (
+        pytest.raises(SideError, match="'initdb-of-nowhere' is not on this machine"),
+        servers.running(postgres_server.Postgres()),
+    ):
+        pass
+
+    assert servers.version_of("postgres-of-nowhere") == ""
+
+
+def test_machines_reach_this_one_and_not_each_other():
+    with machines.machines(2) as made:
+        if made is None:
+            # Then the figure is measured on loopback, and says so.
+            assert not may_make_networks()
+            return
+        with socket.create_server((made[0].gateway, 0)) as server:
+            port = server.getsockname()[1]
+            here, elsewhere = (connects(machine, made[0].gateway, port) for machine in made)
+
+    assert (here, elsewhere) == (True, False)
+
+
+def may_make_networks() -> bool:
+    ip = find_program("ip")
+    if ip is None:
+        return False
+    name = f"holdfast-test-{os.getpid()}"
+    made = subprocess.run((ip, "netns", "add", name), capture_output=True, check=False)
+    subprocess.run((ip, "netns", "delete", name), capture_output=True, check=False)
+    return made.returncode == 0
+
+
+def connects(machine: machines.Machine, host: str, port: int) -> bool:
+    code = f"import socket; socket.create_connection(({host!r}, {port}), timeout=2)"
+    command = [*machine.within, sys.executable, "-c", code]
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
 def test_page_keeps_sections_that_were_not_measured(tmp_path: Path):
