@@ -2,7 +2,7 @@ from decimal import Decimal
 
 import pytest
 
-from holdfast.model import Budget, JobStatus, Progress
+from holdfast.model import Budget, Concurrency, JobStatus, Progress
 
 
 def test_three_statuses_are_terminal():
@@ -26,6 +26,12 @@ def test_budget_takes_money_exactly_as_written(given, kept):
 def test_budget_that_is_no_amount_is_refused(options):
     with pytest.raises(ValueError, match="budget"):
         Budget(**options)
+
+
+@pytest.mark.parametrize("options", [{"limit": 0}, {"limit": 1, "per": "moon"}])
+def test_concurrency_that_cannot_work_is_refused(options):
+    with pytest.raises(ValueError, match="concurrency"):
+        Concurrency(**options)
 
 
 @pytest.mark.parametrize(("done", "total", "share"), [(0, 0, 0.0), (1, 4, 0.25), (5, 4, 1.0)])

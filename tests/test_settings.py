@@ -20,18 +20,18 @@ def test_defaults_need_no_server_and_no_key():
     found = load_settings()
 
     assert found.store_url == "sqlite:///.holdfast/holdfast.db"
-    assert found.artifacts_folder == Path(".holdfast/artifacts")
+    assert found.artifacts_url == ".holdfast/artifacts"
     assert not found.uses_openai
 
 
 def test_variables_win_over_defaults(monkeypatch):
     monkeypatch.setenv("HOLDFAST_HOME", "/srv/h")
-    monkeypatch.setenv("HOLDFAST_SLOTS", "7")
+    monkeypatch.setenv("HOLDFAST_CONCURRENCY", "7")
     monkeypatch.setenv("HOLDFAST_UNKNOWN", "x")
 
     found = load_settings()
 
-    assert (found.home, found.slots) == (Path("/srv/h"), 7)
+    assert (found.home, found.concurrency) == (Path("/srv/h"), 7)
     assert found.store_url == "sqlite:////srv/h/holdfast.db"
 
 
@@ -40,7 +40,7 @@ def test_store_and_artifacts_can_lie_elsewhere(monkeypatch):
     monkeypatch.setenv("HOLDFAST_ARTIFACTS", "/srv/files")
 
     assert load_settings().store_url == "sqlite:///jobs.db"
-    assert load_settings().artifacts_folder == Path("/srv/files")
+    assert load_settings().artifacts_url == "/srv/files"
 
 
 @pytest.mark.parametrize("name", ["OPENAI_API_KEY", "HOLDFAST_OPENAI_API_KEY"])
@@ -56,6 +56,60 @@ def test_key_is_taken_under_either_name_and_never_shown(monkeypatch, name):
 
 
 @pytest.mark.parametrize(
+    "name",
+    [
+        "HOLDFAST_STORE",
+        "HOLDFAST_BROKER",
+        "HOLDFAST_ARTIFACTS",
+        "HOLDFAST_S3_ENDPOINT",
+        "HOLDFAST_S3_PUBLIC_ENDPOINT",
+        "HOLDFAST_OPENAI_BASE_URL",
+    ],
+)
+def test_password_in_a_url_is_never_shown(monkeypatch, name):
+    monkeypatch.setenv(name, "https://ann:hunter2@example.org/x")
+
+    found = load_settings()
+
+    assert "hunter2" not in f"{found!r} {found}"
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("postgresql://ann:hunter2@db.example.org:5433/jobs", "postgresql://db.example.org:5433/jobs"),
+        ("postgresql://db/jobs?user=ann&password=hunter2", "postgresql://db/jobs"),
+        ("postgresql://db?password=hunter2", "postgresql://db"),
+        ("postgresql://ann:hunter2#@db/jobs", "postgresql://db/jobs"),
+        ("postgresql://ann:hunter2@a:1,b:2/jobs", "postgresql://a:1,b:2/jobs"),
+        ("postgresql://ann:hunter2@[::1]:5433/jobs", "postgresql://[::1]:5433/jobs"),
+        ("postgresql:///jobs?host=/run/pg&password=hunter2", "postgresql:///jobs"),
+        ("sqlite:////srv/a@b?c#d.db", "sqlite:////srv/a@b?c#d.db"),
+    ],
+)
+def test_store_is_shown_without_user_password_and_query(monkeypatch, url, shown):
+    monkeypatch.setenv("HOLDFAST_STORE", url)
+
+    assert load_settings().store_shown == shown
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://ann:hunter2/@db/jobs",
+        "postgresql://ann:hunter2?@db/jobs",
+        "postgresql://ann:x@hunter2@db/jobs",
+        "postgresql://db/jobs?password=x@hunter2",
+        "host=db password=hunter2",
+    ],
+)
+def test_store_url_that_may_be_read_in_two_ways_is_not_shown(monkeypatch, url):
+    monkeypatch.setenv("HOLDFAST_STORE", url)
+
+    assert load_settings().store_shown == "a store whose URL cannot be shown"
+
+
+@pytest.mark.parametrize(
     ("provider", "base_url", "expected"),
     [("auto", "http://x", True), ("openai", None, True), ("scripted", "http://x", False)],
 )
@@ -68,24 +122,24 @@ def test_provider_is_picked_by_what_is_set(monkeypatch, provider, base_url, expe
 
 
 def test_every_variable_that_cannot_be_used_is_named(monkeypatch):
-    monkeypatch.setenv("HOLDFAST_SLOTS", "0")
+    monkeypatch.setenv("HOLDFAST_CONCURRENCY", "0")
     monkeypatch.setenv("HOLDFAST_LOG_LEVEL", "loud")
 
-    with pytest.raises(ConfigError, match=r"slots: .*log_level: .*HOLDFAST_"):
+    with pytest.raises(ConfigError, match=r"concurrency: .*log_level: .*HOLDFAST_"):
         load_settings()
 
 
 def test_settings_do_not_change_once_read():
     with pytest.raises(Exception, match="frozen"):
-        setattr(load_settings(), "slots", 5)  # noqa: B010 - the type checker refuses it too
+        setattr(load_settings(), "concurrency", 5)  # noqa: B010 - the type checker refuses it too
 
 
 def test_overrides_win_within_their_block_only(monkeypatch):
-    monkeypatch.setenv("HOLDFAST_SLOTS", "7")
+    monkeypatch.setenv("HOLDFAST_CONCURRENCY", "7")
 
-    with settings_module.overridden(slots=9, store=None):
+    with settings_module.overridden(concurrency=9, store=None):
         with settings_module.overridden(model="m"):
-            assert (load_settings().slots, load_settings().model) == (9, "m")
+            assert (load_settings().concurrency, load_settings().model) == (9, "m")
         assert load_settings().model != "m"
 
-    assert load_settings().slots == 7
+    assert load_settings().concurrency == 7

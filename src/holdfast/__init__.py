@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from holdfast.engine.context import JobContext
     from holdfast.errors import FatalError, HoldfastError, RetryLaterError
-    from holdfast.model import Budget, Isolation, Job, JobStatus, RetryPolicy
+    from holdfast.model import Budget, Concurrency, Isolation, Job, JobStatus, RetryPolicy
     from holdfast.wiring import App
 
 __all__ = [
     "App",
     "Budget",
+    "Concurrency",
     "FatalError",
     "HoldfastError",
     "Isolation",
@@ -29,6 +30,7 @@ __all__ = [
 _HOMES = {
     "App": "wiring",
     "Budget": "model",
+    "Concurrency": "model",
     "FatalError": "errors",
     "HoldfastError": "errors",
     "Isolation": "model",

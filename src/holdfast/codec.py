@@ -1,8 +1,6 @@
 """Typed values to JSON and back.
 
 The promise: what comes back equals what went in, or the value is refused when it is stored.
-JSON texts begin with a printable character; a stored text that begins with a control character
-is reserved for sealed or compressed forms.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -19,31 +20,78 @@ if TYPE_CHECKING:
 
 HOME_DEFAULT = Path(".holdfast")
 
+_SHOWABLE = re.compile(
+    r"(?P<scheme>[\w+.-]+://)(?:[^@/?]*@)?(?P<place>[^@/?#]*(?:/[^@?]*)?)(?:\?[^@]*)?"
+)
+"""A URL with its user, password and query apart; an unescaped @ or ? in a password does not fit."""
+
 _overrides: ContextVar[dict[str, Any] | None] = ContextVar("holdfast_settings_overrides", default=None)
 
 
 class Settings(BaseSettings):
-    """Everything that can be set from outside, with what it does."""
+    """Everything that can be set from outside, with what it does.
 
-    model_config = SettingsConfigDict(env_prefix="HOLDFAST_", frozen=True, extra="ignore")
+    URLs may hold a password, and are not in the `repr`.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix="HOLDFAST_", frozen=True, extra="ignore", populate_by_name=True
+    )
 
     home: Path = HOME_DEFAULT
     """Folder of the embedded default: database and artifacts."""
-    store: str = ""
+    store: str = Field(default="", repr=False)
     """URL of the store, such as `sqlite:///jobs.db`; empty for `holdfast.db` in the home folder."""
-    artifacts: str = ""
-    """Folder for artifacts; empty for `artifacts` in the home folder."""
+    artifacts: str = Field(default="", repr=False)
+    """Folder for artifacts, or `s3://bucket/prefix`; empty for `artifacts` in the home folder."""
+    s3_endpoint: str | None = Field(
+        default=None,
+        repr=False,
+        validation_alias=AliasChoices("HOLDFAST_S3_ENDPOINT", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"),
+    )
+    """Endpoint of S3-compatible storage; AWS's own by default."""
+    s3_public_endpoint: str | None = Field(default=None, repr=False)
+    """The same endpoint as browsers reach it, for download links, where that is another one."""
+    s3_region: str = Field(
+        default="us-east-1",
+        validation_alias=AliasChoices("HOLDFAST_S3_REGION", "AWS_REGION", "AWS_DEFAULT_REGION"),
+    )
+    """Region of the bucket."""
+    aws_access_key_id: str | None = Field(
+        default=None, validation_alias=AliasChoices("AWS_ACCESS_KEY_ID")
+    )
+    """Name of the key to S3-compatible storage; on AWS a role by default."""
+    aws_secret_access_key: SecretStr | None = Field(
+        default=None, validation_alias=AliasChoices("AWS_SECRET_ACCESS_KEY")
+    )
+    """The key's secret part."""
+    aws_session_token: SecretStr | None = Field(
+        default=None, validation_alias=AliasChoices("AWS_SESSION_TOKEN")
+    )
+    """Goes with a temporary key."""
     sqlite_synchronous: Literal["FULL", "NORMAL"] = "FULL"
     """NORMAL is faster and survives kill -9, but may lose the last commits at a power failure."""
+    sealing_keys: SecretStr | None = None
+    """Keys that seal what is stored, `id:base64` and separated by commas; the first one seals, all of
+    them open. Unset: content is stored in the clear."""
     app: str = ""
     """`module:attribute` of the application whose jobs to run; empty for the built-in reports."""
-    slots: Annotated[int, Field(ge=1, le=100_000)] = 100
-    """Attempts that a worker runs at once."""
+    broker: SecretStr | None = None
+    """URL of Redis or RabbitMQ, which then tells workers on any machine of jobs; without, workers look
+    into the store."""
+    queue_prefix: Annotated[str, Field(max_length=100)] = ""
+    """Put before the names of queues in the broker, for several applications on one."""
+    concurrency: Annotated[int, Field(ge=1, le=100_000)] = 100
+    """Jobs that a worker runs at once."""
+    metrics_port: Annotated[int, Field(ge=1, le=65535)] | None = None
+    """Where a worker serves `/metrics` and `/health/live`; nowhere by default."""
     drain_grace_seconds: Annotated[float, Field(ge=0, le=3600)] = 25.0
     """How long steps in flight may go on after SIGTERM."""
     lease_seconds: Annotated[float, Field(ge=1, le=3600)] = 10.0
     """How long a worker that gives no sign of life keeps its jobs; shorter is quicker to notice a dead
     worker and quicker to take jobs from one that was only held up."""
+    keep_days: Annotated[float, Field(gt=0, le=36_500)] | None = None
+    """How long jobs whose kind says nothing else are kept once they have ended; always by default."""
     log_level: Literal["debug", "info", "warning", "error"] = "warning"
     """Least severe log lines to write."""
     log_format: Literal["text", "json"] = "text"
@@ -63,7 +111,9 @@ class Settings(BaseSettings):
     )
     """Key of the OpenAI-compatible endpoint."""
     openai_base_url: str | None = Field(
-        default=None, validation_alias=AliasChoices("HOLDFAST_OPENAI_BASE_URL", "OPENAI_BASE_URL")
+        default=None,
+        repr=False,
+        validation_alias=AliasChoices("HOLDFAST_OPENAI_BASE_URL", "OPENAI_BASE_URL"),
     )
     """Base URL of the OpenAI-compatible endpoint; OpenAI's own by default."""
 
@@ -73,9 +123,17 @@ class Settings(BaseSettings):
         return self.store or f"sqlite:///{self.home / 'holdfast.db'}"
 
     @property
-    def artifacts_folder(self) -> Path:
-        """The artifact folder with the default filled in."""
-        return Path(self.artifacts) if self.artifacts else self.home / "artifacts"
+    def store_shown(self) -> str:
+        """The store's URL for people and logs: scheme, host, port and path only."""
+        if self.store_url.startswith("sqlite:///"):
+            return self.store_url  # all path, whatever is in it
+        found = _SHOWABLE.fullmatch(self.store_url)
+        return found["scheme"] + found["place"] if found else "a store whose URL cannot be shown"
+
+    @property
+    def artifacts_url(self) -> str:
+        """The artifacts' folder or URL with the default filled in."""
+        return self.artifacts or str(self.home / "artifacts")
 
     @property
     def uses_home(self) -> bool:

@@ -50,3 +50,5 @@ def configure_logging(level: str, style: str) -> None:
     logger.handlers = [handler]
     logger.setLevel(level.upper())
     logger.propagate = False
+    # It warns of every connection that is cut in the middle of something, as the store tells itself.
+    logging.getLogger("psycopg").setLevel(logging.ERROR)

@@ -10,9 +10,10 @@ import logging
 import signal
 import sys
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, Unpack
 
-from holdfast.artifacts.object_store import LocalArtifacts
+from holdfast.artifacts import artifacts_of
+from holdfast.artifacts.sealed import SealedBlobs
 from holdfast.clock import SystemClock
 from holdfast.dispatch.local import LocalDispatcher
 from holdfast.engine.attempt import Services
@@ -20,19 +21,26 @@ from holdfast.engine.client import JobClient
 from holdfast.engine.registry import Registry
 from holdfast.engine.worker import Worker
 from holdfast.errors import ConfigError
+from holdfast.metrics import MetricsServer
+from holdfast.sealing import load_keyring
 from holdfast.settings import load_settings
 from holdfast.store import open_store
+from holdfast.store.sealed import open_sealed
 from holdfast.telemetry import configure_logging
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
     from pathlib import Path
+    from types import ModuleType
 
     from holdfast.clock import Clock
+    from holdfast.dispatch.base import Dispatcher, JobRunner
+    from holdfast.dispatch.celery import CeleryApp
+    from holdfast.engine.registry import KindOptions
     from holdfast.llm.client import LLM
     from holdfast.llm.providers.base import Provider
     from holdfast.llm.providers.scripted import Writer
-    from holdfast.model import Budget, RetryPolicy
+    from holdfast.sealing import Keyring
     from holdfast.settings import Settings
     from holdfast.store.base import Store
 
@@ -49,9 +57,23 @@ class App:
     `worker` or `run`.
     """
 
-    def __init__(self, settings: Settings | None = None, *, clock: Clock | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings | None = None,
+        *,
+        clock: Clock | None = None,
+        celery: CeleryApp | None = None,
+    ) -> None:
+        """Make an application without job kinds.
+
+        Args:
+            settings: Instead of those of the environment.
+            clock: Instead of the machine's.
+            celery: An existing Celery application to announce jobs by; its own tasks stay as they are.
+        """
         self.registry = Registry()
         self._settings = settings
+        self._celery = None if celery is None else self._install(celery)
         self._clock = clock or SystemClock()
         self._resources: dict[type, object] = {}
         self.offline_writer: Writer | None = None
@@ -68,29 +90,17 @@ class App:
             self._settings = load_settings()
         return self._settings
 
-    def job(
-        self,
-        kind: str,
-        *,
-        queue: str | None = None,
-        retry: RetryPolicy | None = None,
-        step_retry: RetryPolicy | None = None,
-        soft_limit: timedelta | None = None,
-        hard_limit: timedelta | None = None,
-        budget: Budget | None = None,
-        priority: int = 0,
-    ) -> Callable[[JobFunction], JobFunction]:
+    def job(self, kind: str, **options: Unpack[KindOptions]) -> Callable[[JobFunction], JobFunction]:
         """Register an `async def name(job: JobContext, input: Model) -> Result` under `kind`.
 
         Args:
             kind: Stable name; jobs in the store refer to it.
-            queue: The line its jobs wait in; the kind's own by default.
-            retry: For errors that the function itself raises; one attempt by default.
-            step_retry: For its steps that name no policy.
-            soft_limit: Time under a worker after which the next step raises `SoftLimitError`.
-            hard_limit: Time under a worker after which the job fails.
-            budget: Limit of each job; unlimited by default.
-            priority: Higher is claimed first.
+            **options: `queue`, the line its jobs wait in, the kind's own by default; `retry` for
+                errors that the function itself raises, one attempt by default; `step_retry` for its
+                steps that name no policy; `soft_limit`, time under a worker after which the next step
+                raises `SoftLimitError`; `hard_limit`, after which the job fails; `budget` of each job;
+                `priority`, higher is claimed first; `concurrency`, how many of its jobs may run at
+                once in the whole fleet; `keep`, how long after its end a job is deleted.
 
         Raises:
             DuplicateJobKindError: The kind is taken.
@@ -98,17 +108,7 @@ class App:
         """
 
         def register(function: JobFunction) -> JobFunction:
-            self.registry.add(
-                kind,
-                function,
-                queue=queue,
-                retry=retry,
-                step_retry=step_retry,
-                soft_limit=soft_limit,
-                hard_limit=hard_limit,
-                budget=budget,
-                priority=priority,
-            )
+            self.registry.add(kind, function, **options)
             return function
 
         return register
@@ -124,46 +124,96 @@ class App:
         Raises:
             ConfigError, StoreError: The store cannot be used.
         """
-        async with self._open() as (client, _):
-            yield client
+        async with self._open() as opened:
+            yield opened.client
 
     @contextlib.asynccontextmanager
     async def worker(
-        self, *, queues: tuple[str, ...] | None = None, slots: int | None = None
+        self, *, queues: tuple[str, ...] | None = None, concurrency: int | None = None
     ) -> AsyncIterator[JobClient]:
         """Open the store, work on its jobs in this process, and give a client; drains on exit.
 
         Args:
             queues: The lines to serve; None for all.
-            slots: Attempts at once; the setting by default.
+            concurrency: Jobs at once; the setting by default.
 
         Raises:
             ConfigError, StoreError: The store cannot be used.
         """
+        async with self._working(queues, concurrency, offered=False) as (client, _):
+            yield client
+
+    def broker(self) -> CeleryApp | None:
+        """Return the Celery application that jobs are announced by; None without a broker.
+
+        Raises:
+            ConfigError: The broker's URL cannot be used, or the extra `holdfast[celery]` is missing.
+        """
+        if self._celery is None and self.settings.broker is not None:
+            from_url = _celery_dispatch().celery_app
+            prefix = self.settings.queue_prefix
+            queues = sorted({self.registry.get(name).queue for name in self.registry.names})
+            url = self.settings.broker.get_secret_value()
+            self._celery = self._install(from_url(url, queues=queues, prefix=prefix))
+        return self._celery
+
+    def serve(
+        self,
+        slots: int,
+        queues: tuple[str, ...] | None,
+        use: Callable[[JobRunner], Awaitable[None]],
+    ) -> None:
+        """Run a worker for a broker's messages in the calling thread while `use` goes on with it.
+
+        Raises:
+            ConfigError, StoreError: The store cannot be used.
+        """
+
+        async def main() -> None:
+            async with self._working(queues, slots, offered=True) as (_, worker):
+                await use(worker)
+
+        run_async(main())
+
+    def _install(self, celery: CeleryApp) -> CeleryApp:
+        install = _celery_dispatch().install
+        return install(celery, serve=self.serve, prefix=self.settings.queue_prefix)
+
+    @contextlib.asynccontextmanager
+    async def _working(
+        self, queues: tuple[str, ...] | None, slots: int | None, *, offered: bool
+    ) -> AsyncIterator[tuple[JobClient, Worker]]:
         settings = self.settings
         async with (
-            self._open() as (client, store),
+            self._open() as (client, store, dispatcher),
             open_llm(settings, store, self._clock, self.offline_writer) as llm,
         ):
+            await client.artifact_store.check()
+            await client.artifact_store.sweep()
+            if settings.keep_days is not None:
+                self.registry.keep = timedelta(days=settings.keep_days)
             worker = Worker(
                 Services(
                     store=store,
                     artifacts=client.artifact_store,
                     clock=self._clock,
                     resources={type(llm): llm, **self._resources},
+                    blobs=SealedBlobs(client.artifact_store, keyring_of(settings)),
                 ),
                 self.registry,
-                LocalDispatcher(store.hints),
+                dispatcher,
                 queues=queues,
-                slots=slots or settings.slots,
+                slots=slots or settings.concurrency,
                 drain_grace=timedelta(seconds=settings.drain_grace_seconds),
                 lease_seconds=settings.lease_seconds,
+                offered=offered,
             )
-            try:
-                await worker.start()
-                yield client
-            finally:
-                await worker.drain()
+            async with _measured(settings, worker):
+                try:
+                    await worker.start()
+                    yield client, worker
+                finally:
+                    await worker.drain()
 
     def run(self, kind: str, value: Any = None, *, idempotency_key: str | None = None) -> Any:
         """Run one job to its end in this process and return its output; for scripts.
@@ -192,19 +242,75 @@ class App:
         return run_async(submit_and_wait())
 
     @contextlib.asynccontextmanager
-    async def _open(self) -> AsyncIterator[tuple[JobClient, Store]]:
+    async def _open(self) -> AsyncIterator[_Opened]:
         _refuse_in_child()
         settings = self.settings
         if settings.uses_home:
             _prepare_home(settings.home)
-        artifacts = LocalArtifacts(settings.artifacts_folder, self._clock)
+        artifacts = artifacts_of(settings, self._clock)
         synchronous = settings.sqlite_synchronous
-        store = await open_store(settings.store_url, self._clock, synchronous=synchronous)
+        keys = keyring_of(settings)
+        opened = await open_store(settings.store_url, self._clock, synchronous=synchronous)
         try:
-            await artifacts.sweep()
-            yield JobClient(store, self.registry, LocalDispatcher(store.hints), artifacts), store
+            store = await open_sealed(opened, keys)
+            async with _open_dispatcher(self.broker(), store) as dispatcher:
+                client = JobClient(store, self.registry, dispatcher, artifacts)
+                yield _Opened(client, store, dispatcher)
         finally:
-            await store.close()
+            await opened.close()
+
+
+class _Opened(NamedTuple):
+    client: JobClient
+    store: Store
+    dispatcher: Dispatcher
+
+
+def _celery_dispatch() -> ModuleType:
+    try:
+        from holdfast.dispatch import celery
+    except ImportError as error:
+        raise ConfigError(
+            f"a broker is set, but Celery cannot be imported: {error}", hint="install 'holdfast[celery]'"
+        ) from error
+    return celery
+
+
+@contextlib.asynccontextmanager
+async def _open_dispatcher(celery: CeleryApp | None, store: Store) -> AsyncIterator[Dispatcher]:
+    if celery is None:
+        yield LocalDispatcher(store.hints)
+        return
+    from holdfast.dispatch.celery_publisher import CeleryDispatcher
+
+    publisher = CeleryDispatcher(celery)
+    try:
+        yield LocalDispatcher(store.hints, beyond=publisher)
+    finally:
+        await publisher.close()
+
+
+@contextlib.asynccontextmanager
+async def _measured(settings: Settings, worker: Worker) -> AsyncIterator[None]:
+    """Serve metrics and health while the worker lives, if they are wanted."""
+    if settings.metrics_port is None:
+        yield
+        return
+    server = MetricsServer(settings.metrics_port, worker.troubles)
+    try:
+        yield
+    finally:
+        await asyncio.to_thread(server.close)
+
+
+def keyring_of(settings: Settings) -> Keyring:
+    """Return the sealing keys that are set.
+
+    Raises:
+        ConfigError: They have another form, or `cryptography` is not installed.
+    """
+    secret = settings.sealing_keys
+    return load_keyring("" if secret is None else secret.get_secret_value())
 
 
 def _refuse_in_loop() -> None:

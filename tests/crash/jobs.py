@@ -50,6 +50,20 @@ async def everything(job: JobContext) -> dict[str, object]:
     }
 
 
+async def asks(job: JobContext, number: int) -> str:
+    """Be the child of another job, and pay for an answer."""
+    answer = await job.step(f"ask/{number}", job.resource(LLM).complete, f"question {number}")
+    return f"{number}: {answer}"
+
+
+async def delegates(job: JobContext) -> list[str]:
+    """Leave paid work to children, then pay for a last word."""
+    children = [await job.spawn(f"child/{n}", asks, n) for n in range(CONCURRENCY)]
+    answers = await job.gather(*children)
+    last = await job.step("last", job.resource(LLM).complete, "one more thing")
+    return [*answers, last]
+
+
 async def _book_all(job: JobContext) -> None:
     for what in ("flight", "room", "car"):
         await job.step(f"book/{what}", book, what, undo=give_back)

@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.crash, pytest.mark.timeout(600)]
 @pytest.fixture
 def registry() -> Registry:
     registry = Registry()
-    for function in (jobs.everything, jobs.regrets, jobs.lingers):
+    for function in (jobs.everything, jobs.regrets, jobs.lingers, jobs.asks, jobs.delegates):
         registry.add(function.__name__, function)
     return registry
 
@@ -70,6 +70,15 @@ async def test_job_with_everything_survives_a_crash_at_every_write_and_call(regi
     endings = await enumerate_crashes(scenario, sample=40)
 
     assert all("job.suspended" in ending.event_types for ending in endings)
+
+
+async def test_parent_and_children_survive_a_crash_at_every_write_and_call(registry, enumerate_crashes):
+    """No child is spawned or paid twice, whether the worker dies in its parent's code or in its own."""
+    scenario = Scenario(registry=registry, kind="delegates", concurrency=jobs.CONCURRENCY)
+
+    endings = await enumerate_crashes(scenario, sample=40)
+
+    assert all(ending.event_types.count("child.ended") == jobs.CONCURRENCY for ending in endings)
 
 
 @pytest.mark.parametrize(

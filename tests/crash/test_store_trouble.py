@@ -99,8 +99,8 @@ async def test_job_outlasts_a_database_that_is_full_for_minutes(place, caplog):
     for sent in log.repeated().values():
         assert all(calls[each.call_id].status.repeats for each in sent[:-1])
     assert sum(call.status is CallStatus.UNCERTAIN for call in calls.values()) <= CONCURRENCY
-    # A result that cannot be stored is given up after half a minute, and so is the settlement.
-    assert max(Counter(each.body_hash for each in log.sent).values()) <= 1 + FULL_SECONDS // 50
+    # A result that cannot be stored is held for 25 seconds before it is given up.
+    assert max(Counter(each.body_hash for each in log.sent).values()) <= 1 + FULL_SECONDS // 25
 
 
 async def test_job_is_handed_back_when_the_store_is_full_longer_than_a_step_is_retried(place):

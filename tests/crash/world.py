@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from holdfast.artifacts.object_store import LocalArtifacts
+from holdfast.artifacts.local import LocalArtifacts
 from holdfast.clock import Clock
 from holdfast.dispatch.local import LocalDispatcher
 from holdfast.engine import invocation
@@ -25,7 +25,7 @@ from holdfast.llm.config import LLMConfig, ModelConfig, Price
 from holdfast.llm.providers.base import ProviderRequest
 from holdfast.llm.providers.scripted import Scripted
 from holdfast.model import Budget, CallStatus, Job, JobStatus, SuspendReason
-from holdfast.store.base import JobRecords, NewJob
+from holdfast.store.base import JobQuery, JobRecords, NewJob
 from holdfast.store.sqlite_store import SqliteStore
 from holdfast.testing.clock import ManualClock
 from holdfast.testing.crash import (
@@ -128,7 +128,7 @@ class World:
                 )
             )
             job = await self._live(point)
-            records = await self._auditor.get_records(JOB_ID)
+            records = await self._records()
             finished = {found.key for found in records.checkpoints if found.finished}
             if not job.status.terminal:
                 self.clock.advance(LEASE_SECONDS + 1)
@@ -137,11 +137,21 @@ class World:
         finally:
             await self._auditor.close()
 
+    async def _records(self) -> JobRecords:
+        """Return what is on record of the job and its children, whose keys never meet."""
+        children = await self._auditor.list_jobs(JobQuery(parent_id=JOB_ID))
+        ids = [JOB_ID, *(child.job_id for child in children)]
+        found = [await self._auditor.get_records(job_id) for job_id in ids]
+        return JobRecords(
+            checkpoints=tuple(step for records in found for step in records.checkpoints),
+            calls=tuple(call for records in found for call in records.calls),
+        )
+
     async def _ending(self, job: Job, finished: set[str]) -> Ending:
         events = await self._auditor.read_events(JOB_ID, limit=100_000)
         return Ending(
             job=job,
-            records=await self._auditor.get_records(JOB_ID),
+            records=await self._records(),
             seqs=[event.seq for event in events],
             event_types=[event.type for event in events],
             log=self._log,

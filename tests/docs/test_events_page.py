@@ -17,7 +17,7 @@ PAGE = (ROOT / "docs" / "reference" / "events.md").read_text()
 EMITTERS = [ROOT / "src" / "holdfast" / part for part in ("engine", "store", "llm")]
 TERMINAL = tuple(status.value for status in JobStatus if status.terminal)
 
-_NAME = re.compile(r"(job|attempt|step|output|signal|budget|artifact)\.[a-z_]+")
+_NAME = re.compile(r"(job|attempt|step|output|signal|budget|artifact|child)\.[a-z_]+")
 _WITHOUT_VERB = {"progress", "usage"}
 _EMITTING = {"emit", "_emit", "add_event"}
 

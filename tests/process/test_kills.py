@@ -189,8 +189,8 @@ async def test_sigterm_lets_calls_end_and_another_worker_goes_on_at_once(open_pl
 async def test_two_workers_share_the_jobs_of_one_file(open_place: Open):
     """Each job is owned once, both workers have some, nothing is asked twice."""
     place = await open_place(latency=0.05)
-    await place.worker("--slots", "2")
-    await place.worker("--slots", "2")
+    await place.worker("--concurrency", "2")
+    await place.worker("--concurrency", "2")
 
     job_ids = [await place.ask(f"shared {number}", count=6) for number in range(12)]
     ended = [await place.ended(job_id) for job_id in job_ids]

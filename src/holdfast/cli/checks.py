@@ -4,27 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import platform
-import shutil
-import tempfile
 from datetime import UTC, datetime
 from importlib import metadata
 from typing import TYPE_CHECKING
 
+from holdfast.cli.check_sealing import sealing
+from holdfast.cli.check_storage import artifacts, folder
 from holdfast.cli.finding import Finding
-from holdfast.cli.wording import counted, size
+from holdfast.cli.wording import counted
 from holdfast.clock import SystemClock
 from holdfast.errors import HoldfastError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from holdfast.cli.session import Session
     from holdfast.settings import Settings
     from holdfast.store.base import StoreReport
 
-_FREE_BYTES_LOW = 1_000_000_000
-_FREE_BYTES_MIN = 100_000_000
 _CLOCK_FROM = datetime(2026, 1, 1, tzinfo=UTC)
 _CLOCK_UNTIL = datetime(2100, 1, 1, tzinfo=UTC)
 
@@ -37,7 +34,8 @@ async def run_checks(session: Session, *, offline: bool) -> list[Finding]:
     except HoldfastError as error:
         return [*findings, _failed("settings", "environment", error)]
     findings += [_application(session, settings)]
-    findings += list(_folders(settings))
+    findings.append(folder("home folder", settings.home, "HOLDFAST_HOME"))
+    findings.append(await artifacts(settings))
     findings += await _store(settings)
     from holdfast.cli.check_components import components
     from holdfast.cli.check_provider import provider
@@ -96,34 +94,6 @@ def _application(session: Session, settings: Settings) -> Finding:
     return Finding("settings", "application", "ok", f"{name}: {kinds}")
 
 
-def _folders(settings: Settings) -> Iterator[Finding]:
-    yield _folder("home folder", settings.home, "HOLDFAST_HOME")
-    yield _folder("artifacts", settings.artifacts_folder, "HOLDFAST_ARTIFACTS")
-
-
-def _folder(name: str, folder: Path, setting: str) -> Finding:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder) as probe:
-            probe.write(b"probe")
-            probe.flush()
-        free = shutil.disk_usage(folder).free
-    except OSError as error:
-        return Finding(
-            "storage",
-            name,
-            "problem",
-            f"{folder} cannot be written: {error.strerror or error}",
-            f"set {setting} to a folder of yours",
-        )
-    told = f"{folder} · {size(free)} free"
-    if free < _FREE_BYTES_MIN:
-        return Finding("storage", name, "problem", told, "free disk space: results could not be stored")
-    if free < _FREE_BYTES_LOW:
-        return Finding("storage", name, "warning", told, "free disk space soon")
-    return Finding("storage", name, "ok", told)
-
-
 async def _store(settings: Settings) -> list[Finding]:
     from holdfast.store import open_store
 
@@ -131,12 +101,13 @@ async def _store(settings: Settings) -> list[Finding]:
         store = await open_store(settings.store_url)
         try:
             report = await store.inspect()
+            sealed = await sealing(settings, store)
         finally:
             await store.close()
     except HoldfastError as error:
         return [_failed("storage", "store", error)]
-    told = f"{settings.store_url} · schema {report.schema}"
-    findings = [Finding("storage", "store", "ok", told)]
+    told = f"{settings.store_shown} · schema {report.schema}"
+    findings = [Finding("storage", "store", "ok", told), sealed]
     if settings.sqlite_synchronous != "FULL":
         findings.append(
             Finding(

@@ -36,7 +36,8 @@ class ExitStatus(IntEnum):
     NOT_FOUND = 5
     """There is no such job or artifact."""
     CONFLICT = 6
-    """The job is not in a status that allows this, or the key belongs to another request."""
+    """The job is not in a status that allows this, the key belongs to another request, or something of a
+    subject could not be erased."""
     PARKED = 75
     """The job waits for a higher budget; nothing goes on by itself."""
     UNAVAILABLE = 69

@@ -64,6 +64,7 @@ class JobPage:
     job: Job
     records: JobRecords
     attempts: Sequence[Event]
+    children: Sequence[Job] = ()
 
     @property
     def steps(self) -> list[Checkpoint]:
@@ -81,6 +82,7 @@ def print_page(page: JobPage, out: Console, *, calls: bool, steps: bool) -> None
     _print_head(page.job, out)
     _print_error(page.job, out)
     _section(out, "steps", _steps_table(page.steps) if steps else _groups_table(page))
+    _section(out, "children", _children_table(page.children))
     _section(out, "attempts", _attempts_table(page.attempts))
     _section(out, "money by model", _money_table(page.records.calls))
     _section(out, "calls possibly paid twice", _calls_table(page.uncertain))
@@ -129,6 +131,8 @@ def _print_head(job: Job, out: Console) -> None:
 
 def _facts(job: Job) -> Iterable[tuple[str, str]]:
     yield "job", job.job_id
+    if job.parent_id:
+        yield "parent", job.parent_id
     yield "queue", job.queue
     if job.tenant:
         yield "tenant", job.tenant
@@ -199,6 +203,13 @@ def _steps_table(steps: Sequence[Checkpoint]) -> Table:
     for step in steps:
         finished = moment(step.finished_at) if step.finished else "begun only"
         table.add_row(Text(printable(step.key)), duration(step.seconds), str(step.attempts), finished)
+    return table
+
+
+def _children_table(children: Sequence[Job]) -> Table:
+    table = _table("job", "kind", "status")
+    for child in children:
+        table.add_row(child.job_id, Text(printable(child.kind)), status_text(child))
     return table
 
 

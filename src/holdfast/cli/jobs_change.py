@@ -35,6 +35,12 @@ def submit_job(
         int | None, typer.Option(metavar="N", help="Higher goes first; the kind's own by default.")
     ] = None,
     tenant: Annotated[str | None, typer.Option(metavar="NAME", help="Whose job it is.")] = None,
+    subject: Annotated[
+        str | None,
+        typer.Option(
+            metavar="KEY", help="Whose personal data it holds; an id, never a name or address."
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Accept a job durably; a worker runs it."""
@@ -44,7 +50,12 @@ def submit_job(
 
     async def submit(client: "JobClient") -> "Job":
         return await client.submit(
-            kind, parsed, idempotency_key=idempotency_key, priority=priority, tenant=tenant
+            kind,
+            parsed,
+            idempotency_key=idempotency_key,
+            priority=priority,
+            tenant=tenant,
+            subject=subject,
         )
 
     run_async(_with_kinds(session_of(context), submit, as_json=as_json))

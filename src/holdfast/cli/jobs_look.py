@@ -12,6 +12,9 @@ from holdfast.model import JobStatus
 JobId = Annotated[
     str, typer.Argument(metavar="ID", help="The job's id; its first or last characters will do.")
 ]
+CHILDREN_SHOWN_MAX = 100
+"""Children that `jobs show` lists; `jobs list --parent` has the others."""
+
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 
 
@@ -20,32 +23,41 @@ def list_jobs(
     *,
     kind: Annotated[str | None, typer.Option(metavar="KIND", help="Only jobs of this kind.")] = None,
     status: Annotated[JobStatus | None, typer.Option(help="Only jobs in this status.")] = None,
+    parent: Annotated[str | None, typer.Option(metavar="ID", help="Only children of this job.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=1000, metavar="N", help="At most so many.")] = 20,
     as_json: AsJson = False,
 ) -> None:
     """List jobs, newest first."""
     from holdfast.wiring import run_async
 
-    run_async(_list_jobs(session_of(context), kind, status, limit, as_json=as_json))
+    run_async(_list_jobs(session_of(context), kind, status, limit, parent=parent, as_json=as_json))
 
 
 async def _list_jobs(
-    session: Session, kind: str | None, status: JobStatus | None, limit: int, *, as_json: bool
+    session: Session,
+    kind: str | None,
+    status: JobStatus | None,
+    limit: int,
+    *,
+    parent: str | None,
+    as_json: bool,
 ) -> None:
     from holdfast.cli import console, job_table
+    from holdfast.cli.lookup import find_job
     from holdfast.cli.shapes import job_shape
     from holdfast.store.base import JobQuery
 
     async with session.store_client() as client:
+        above = None if parent is None else (await find_job(client, parent)).job_id
         # One more than asked for, to know whether there are more.
-        query = JobQuery(kind=kind, status=status, limit=min(limit + 1, 1000))
+        query = JobQuery(kind=kind, status=status, parent_id=above, limit=min(limit + 1, 1000))
         found = list(await client.list(query))
     more, found = len(found) > limit, found[:limit]
     if as_json:
         console.print_json([job_shape(job) for job in found])
         return
     if not found:
-        console.stderr().print(f"No such jobs in {session.settings.store_url}.")
+        console.stderr().print(f"No such jobs in {session.settings.store_shown}.")
         return
     out = console.stdout()
     out.print(job_table.table_of(found, width=out.width))
@@ -61,7 +73,7 @@ def show_job(
     steps: Annotated[bool, typer.Option("--steps", help="List every step.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show all that is on record of a job: status, steps, attempts, money, files."""
+    """Show all that is on record of a job: status, steps, attempts, money, files, children."""
     from holdfast.wiring import run_async
 
     run_async(_show_job(session_of(context), job_id, calls=calls, steps=steps, as_json=as_json))
@@ -71,15 +83,19 @@ async def _show_job(session: Session, job_id: str, *, calls: bool, steps: bool, 
     from holdfast.cli import console, job_page
     from holdfast.cli.lookup import find_job, past_events
     from holdfast.cli.shapes import records_shape
+    from holdfast.store.base import JobQuery
 
     async with session.store_client() as client:
         job = await find_job(client, job_id)
         records = await client.records(job.job_id)
         attempts = await past_events(client, job, job_page.ATTEMPT_EVENTS)
+        children = await client.list(JobQuery(parent_id=job.job_id, limit=CHILDREN_SHOWN_MAX))
+        if children:
+            job = await client.get(job.job_id, with_children=True)
     if as_json:
-        console.print_json(records_shape(job, records, attempts, calls=calls))
+        console.print_json(records_shape(job, records, attempts, children, calls=calls))
         return
-    page = job_page.JobPage(job, records, attempts)
+    page = job_page.JobPage(job, records, attempts, children)
     job_page.print_page(page, console.stdout(), calls=calls, steps=steps)
 
 

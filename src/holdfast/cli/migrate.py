@@ -26,14 +26,14 @@ def migrate(
     session = session_of(context)
     before, after = run_async(_migrate(session.settings))
     if as_json:
-        console.print_json({"store": session.settings.store_url, "from": before, "to": after})
+        console.print_json({"store": session.settings.store_shown, "from": before, "to": after})
         return
     words = (
         f"is at schema {after} already"
         if before == after
         else f"went from schema {before or 'none'} to {after}"
     )
-    sys.stdout.write(f"{session.settings.store_url} {words}\n")
+    sys.stdout.write(f"{session.settings.store_shown} {words}\n")
 
 
 def store_file(settings: "Settings") -> Path | None:
@@ -42,17 +42,32 @@ def store_file(settings: "Settings") -> Path | None:
     return Path(url.removeprefix(_SQLITE)) if url.startswith(_SQLITE) else None
 
 
-async def _schema_on_disk(settings: "Settings") -> str | None:
-    """Return the schema that the store's file has now, None when there is no file yet.
+async def _schema_found(settings: "Settings") -> str | None:
+    """Return the schema that the store has now, None when there is none yet.
 
     Raises:
-        StoreError, SchemaVersionError: The file cannot be used by this release.
+        ConfigError, StoreError, SchemaVersionError: It cannot be used by this release.
     """
+    from holdfast.errors import SchemaVersionError
+    from holdfast.store import open_store
     from holdfast.store.connection import Reader
     from holdfast.store.versions import NO_SCHEMA, read_version
 
     path = store_file(settings)
-    if path is None or not _has_content(path):
+    if path is None:
+        try:
+            # A server's database of an older release is refused unless it may be migrated; one
+            # without tables is filled.
+            store = await open_store(settings.store_url)
+        except SchemaVersionError as error:
+            if error.newer:
+                raise
+            return error.found
+        try:
+            return None if store.created else (await store.inspect()).schema
+        finally:
+            await store.close()
+    if not _has_content(path):
         return None
     reader = Reader(str(path))
     try:
@@ -69,12 +84,12 @@ def _has_content(path: Path) -> bool:
 async def _migrate(settings: "Settings") -> tuple[str | None, str]:
     from holdfast.store import open_store
 
-    before = await _schema_on_disk(settings)
+    before = await _schema_found(settings)
     path = store_file(settings)
     if path is not None:
         _make_folder(path)
     # Opening a store brings it to the release's schema; one process does it, the others wait.
-    store = await open_store(settings.store_url)
+    store = await open_store(settings.store_url, migrate=True)
     try:
         return before, (await store.inspect()).schema
     finally:

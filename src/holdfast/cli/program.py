@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from holdfast.cli import doctor, jobs_change, jobs_look, migrate, report, worker
+from holdfast.cli import doctor, jobs_change, jobs_look, migrate, prune, report, sealing, subject, worker
 from holdfast.cli.exits import ExitStatus, status_of_error
 from holdfast.cli.session import Session
 from holdfast.errors import HoldfastError
@@ -24,6 +24,13 @@ program = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 _jobs = typer.Typer(help="Look at jobs and steer them.", no_args_is_help=True, rich_markup_mode=None)
+_sealing = typer.Typer(
+    help="Make keys that seal data at rest.", no_args_is_help=True, rich_markup_mode=None
+)
+
+_subject = typer.Typer(
+    help="Give or delete what is on record of one person.", no_args_is_help=True, rich_markup_mode=None
+)
 
 
 def _print_version(wanted: bool) -> None:  # noqa: FBT001 - called by typer with the flag
@@ -68,6 +75,12 @@ program.add_typer(_jobs, name="jobs")
 program.command("worker")(worker.worker)
 program.command("doctor")(doctor.doctor)
 program.command("migrate")(migrate.migrate)
+program.add_typer(_sealing, name="sealing")
+_sealing.command("new-key")(sealing.print_new_key)
+program.command("prune")(prune.prune)
+program.add_typer(_subject, name="subject")
+_subject.command("export")(subject.export_subject)
+_subject.command("erase")(subject.erase_subject)
 
 for _name, _command in (
     ("list", jobs_look.list_jobs),

@@ -79,7 +79,7 @@ class _Run:
             self._session.start_logging(level_default="error")
             try:
                 following = asyncio.create_task(self._follow(job))
-                async with self._app.worker(queues=(job.queue,), slots=1):
+                async with self._app.worker(queues=(job.queue,), concurrency=1):
                     await self._until_something_ends(job)
                     self._state.stopping = self._interruption.received is not None
                 following.cancel()

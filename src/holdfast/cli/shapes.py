@@ -25,7 +25,10 @@ def job_shape(job: Job) -> Json:
         "suspend_reason": job.suspend_reason,
         "priority": job.priority,
         "tenant": job.tenant,
+        "subject": job.subject,
         "idempotency_key": job.idempotency_key,
+        "parent_id": job.parent_id,
+        "concurrency_key": job.concurrency_key,
         "attempt": job.attempt,
         "lost_workers": job.lost_workers,
         "worker_id": job.worker_id,
@@ -132,7 +135,28 @@ def event_shape(event: Event) -> Json:
     }
 
 
-def records_shape(job: Job, records: JobRecords, attempts: Sequence[Event], *, calls: bool) -> Json:
+def export_shape(job: Job, records: JobRecords) -> Json:
+    """Return all that is on record of a job but its events: what `subject export` writes."""
+    return {
+        **job_shape(job),
+        "input": msgspec.json.decode(job.input),
+        "output": None if job.output is None else msgspec.json.decode(job.output),
+        "steps": [step_shape(step) for step in records.checkpoints if step.artifact is None],
+        "artifacts": [
+            artifact_shape(step.artifact) for step in records.checkpoints if step.artifact is not None
+        ],
+        "calls": [call_shape(call) for call in records.calls],
+    }
+
+
+def records_shape(
+    job: Job,
+    records: JobRecords,
+    attempts: Sequence[Event],
+    children: Sequence[Job] = (),
+    *,
+    calls: bool,
+) -> Json:
     """Return all that is on record of a job: what `jobs show --json` prints."""
     uncertain = [call for call in records.calls if call.status.repeats]
     return {
@@ -142,6 +166,9 @@ def records_shape(job: Job, records: JobRecords, attempts: Sequence[Event], *, c
         "steps": [step_shape(step) for step in records.checkpoints if step.artifact is None],
         "artifacts": [
             artifact_shape(step.artifact) for step in records.checkpoints if step.artifact is not None
+        ],
+        "children": [
+            {"job_id": child.job_id, "kind": child.kind, "status": child.status} for child in children
         ],
         "uncertain_calls": [call_shape(call) for call in uncertain],
         **({"calls": [call_shape(call) for call in records.calls]} if calls else {}),

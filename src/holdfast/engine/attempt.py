@@ -14,13 +14,17 @@ from holdfast import codec
 from holdfast.engine.branches import Branches, Wait
 from holdfast.engine.pacing import DeltaBuffer
 from holdfast.engine.progress import PROGRESS_INTERVAL_SECONDS, ProgressMeter
+from holdfast.engine.registry import Registry
 from holdfast.errors import LeaseLost, StoreError
 from holdfast.model import SuspendReason
 from holdfast.store.base import OUTPUT_COMPLETED, NewEvent
 
 if TYPE_CHECKING:
-    from holdfast.artifacts.base import ArtifactStore
+    from datetime import datetime
+
+    from holdfast.artifacts.base import ArtifactStore, Blobs
     from holdfast.clock import Clock
+    from holdfast.dispatch.base import Dispatcher
     from holdfast.engine.registry import JobKind
     from holdfast.model import Checkpoint, Event, Progress
     from holdfast.store.base import Claim, Store
@@ -64,6 +68,12 @@ class Services:
     clock: Clock
     resources: dict[type, object]
     """What job code may ask for by type."""
+    blobs: Blobs | None = None
+    """Where large results lie; with the artifacts by default."""
+    registry: Registry = field(default_factory=Registry)
+    """The kinds that children may be of."""
+    dispatcher: Dispatcher | None = None
+    """Where to announce children; the waker finds them otherwise."""
     draining: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the worker leaves: no further step starts, attempts end when the running ones have."""
 
@@ -73,6 +83,7 @@ class Attempt:
 
     __slots__ = (
         "_changed",
+        "_claimed_at",
         "_deltas",
         "_events",
         "_flusher",
@@ -83,19 +94,23 @@ class Attempt:
         "_taken_signals",
         "_thread",
         "artifacts",
+        "blobs",
         "branches",
         "careful",
         "changes",
         "checkpoints",
+        "children",
         "clock",
         "code_ended",
         "compensating",
+        "dispatcher",
         "draining",
         "ending",
         "job",
         "kind",
         "lease",
         "meter",
+        "registry",
         "resources",
         "seen_seq",
         "signals",
@@ -112,13 +127,19 @@ class Attempt:
         self.kind = kind
         self.store = services.store
         self.artifacts = services.artifacts
+        self.blobs: Blobs = services.blobs or services.artifacts
         self.clock = services.clock
         self.resources = services.resources
+        self.registry = services.registry
+        self.dispatcher = services.dispatcher
+        self.children: dict[str, bool] = {}
+        """Children spawned or found by this attempt whose output it has not kept: whether each is
+        said to have ended."""
         self.checkpoints: dict[str, Checkpoint] = dict(claim.checkpoints)
         self.signals: list[Event] = list(claim.signals)
         self._taken_signals: set[int] | None = None
         self.seen_seq = claim.job.event_seq
-        """Signals and budgets up to this event number are known to this attempt."""
+        """Signals, budgets and ended children up to this event number are known to this attempt."""
         self.meter = ProgressMeter(claim.job.progress, claim.history, claim.checkpoints)
         self._deltas: DeltaBuffer | None = None
         self.careful = claim.job.lost_workers > 0
@@ -126,6 +147,7 @@ class Attempt:
         self.used_keys: set[str] = set()
         self.ending: Ending | None = None
         self.draining = services.draining
+        self._claimed_at = claim.at
         self.started_at = self.clock.monotonic()
         self.soft_limit_raised = False
         self.code_ended = False
@@ -153,6 +175,10 @@ class Attempt:
         self._steps_numbered += 1
         return self._steps_numbered
 
+    def now(self) -> datetime:
+        """Return the time by the store's clock: other workers go on with what is written down here."""
+        return self._claimed_at + timedelta(seconds=self.clock.monotonic() - self.started_at)
+
     # ending ------------------------------------------------------------------------------------
 
     def end(self, ending: Ending) -> None:
@@ -178,7 +204,7 @@ class Attempt:
         if not self.branches.main_waits and all(wait.until is None for wait in self.waits_at_end):
             # The job function may be waiting for these branches, or be on its way to a next step
             # that no signal will ever wake it for: look again after a while.
-            until = self.clock.now() + UNSURE_WAKE
+            until = self.now() + UNSURE_WAKE
             self.waits_at_end.append(Wait(reason=SuspendReason.SLEEP, until=until))
         self.end(Ending.SUSPEND)
 
@@ -190,7 +216,7 @@ class Attempt:
     # news from outside ---------------------------------------------------------------------------
 
     def announce_change(self) -> None:
-        """Let waiting branches look again: a signal may have come, a budget may have grown."""
+        """Let waiting branches look again: a signal may have come, a budget grown, a child ended."""
         self.changes += 1
         if self._changed is not None:
             self._changed.set()
@@ -221,16 +247,19 @@ class Attempt:
         return self._taken_signals
 
     async def refresh_signals(self) -> None:
-        """Read the signals that arrived since the claim or the last call."""
+        """Read what has come since the claim or the last call: signals, budgets, ended children."""
         found = await self.store.read_events(
             self.job.job_id,
             after=self.seen_seq,
             limit=1_000,
-            types=("signal.received", "budget.changed"),
+            types=("signal.received", "budget.changed", "child.ended"),
         )
         self.signals.extend(event for event in found if event.type == "signal.received")
-        if any(event.type == "budget.changed" for event in found):
-            # It is known from here on: whoever waits for budget must look now.
+        for event in found:
+            if event.type == "child.ended":
+                self.children[codec.from_json(event.data)["child_id"]] = True
+        if any(event.type != "signal.received" for event in found):
+            # It is known from here on: whoever waits for budget or children must look now.
             self.announce_change()
         self.seen_seq = max((self.seen_seq, *(event.seq for event in found)))
 

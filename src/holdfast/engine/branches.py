@@ -27,6 +27,8 @@ class Wait:
     """None for a branch that only waits because the worker is draining."""
     until: datetime | None = None
     """When it ends by itself."""
+    children: frozenset[str] = frozenset()
+    """The children it waits for, for `SuspendReason.CHILDREN`."""
 
 
 class Branches:

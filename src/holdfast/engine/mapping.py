@@ -111,7 +111,7 @@ class _Work:
         self._keys = keys
         self._weights = weights
         self._results: list[Any] = [None] * len(keys)
-        self._failures: dict[str, BaseException] = {}
+        self._failures: dict[str, Exception] = {}
         self._stopped_by: Exception | None = None
         """An error that is not one item's own, such as the job's soft limit."""
         self._next = iter(range(len(keys)))
@@ -154,4 +154,6 @@ class _Work:
     def _raise_failures(self) -> None:
         if self._call.on_error is OnError.FAIL:
             raise next(iter(self._failures.values()))
-        raise MapFailedError(name=self._call.name, failures=self._failures, total=len(self._keys))
+        raise MapFailedError(
+            what=f"items of map {self._call.name!r}", failures=self._failures, total=len(self._keys)
+        )

@@ -23,7 +23,13 @@ _MESSAGE_CHARACTERS = 4_000
 _TRACEBACK_CHARACTERS = 16_000
 _STORE_TROUBLE_WAIT = timedelta(seconds=5)
 
-_SUSPEND_ORDER = (SuspendReason.QUOTA, SuspendReason.BUDGET, SuspendReason.SIGNAL, SuspendReason.SLEEP)
+_SUSPEND_ORDER = (
+    SuspendReason.QUOTA,
+    SuspendReason.BUDGET,
+    SuspendReason.SIGNAL,
+    SuspendReason.CHILDREN,
+    SuspendReason.SLEEP,
+)
 """Which reason is told when branches wait for different things: the one people can act on."""
 
 
@@ -76,7 +82,7 @@ def outcome_of_ending(attempt: Attempt, ending: Ending) -> Outcome:
         return Outcome(status=JobStatus.QUEUED, counts=False)
     reasons = {wait.reason for wait in waits}
     dues = [wait.until for wait in waits if wait.until is not None]
-    after = min(dues) - attempt.clock.now() if dues else None
+    after = min(dues) - attempt.now() if dues else None
     return Outcome(
         status=JobStatus.SUSPENDED,
         suspend_reason=next(reason for reason in _SUSPEND_ORDER if reason in reasons),
@@ -164,10 +170,20 @@ def settlement_of(attempt: Attempt, outcome: Outcome) -> Settlement:
         suspend_reason=outcome.suspend_reason,
         available_after=outcome.available_after,
         wake_after_seq=attempt.seen_seq if outcome.status is JobStatus.SUSPENDED else None,
+        each_child=_waits_for_some_children(attempt),
         counts=outcome.counts,
         active_seconds=max(0.0, attempt.clock.monotonic() - attempt.started_at),
         progress=attempt.meter.snapshot(attempt.clock),
         step_seconds=attempt.meter.step_seconds,
+    )
+
+
+def _waits_for_some_children(attempt: Attempt) -> bool:
+    """Whether a branch goes on before all the children known to be unfinished have ended."""
+    unfinished = {job_id for job_id, ended in attempt.children.items() if not ended}
+    return any(
+        wait.reason is SuspendReason.CHILDREN and not unfinished <= wait.children
+        for wait in attempt.waits_at_end
     )
 
 

@@ -2,22 +2,56 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from holdfast.model import Progress
+from holdfast.model import Progress, SuspendReason
+from holdfast.store.base import JobQuery
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
     from holdfast.clock import Clock
-    from holdfast.model import Checkpoint
+    from holdfast.model import Checkpoint, Job
+    from holdfast.store.base import Store
 
 PROGRESS_INTERVAL_SECONDS = 0.25
 """Progress events of one job are at least this far apart, the last one excepted."""
 
 _RISE_PER_SECOND = 0.25
 """An ETA that turns out too low rises by at most this much of itself a second."""
+
+
+_CHILDREN_PAGE = 1_000
+
+
+async def family_progress(store: Store, job: Job) -> Progress:
+    """Return a job's own account of its progress with what its children tell of theirs.
+
+    Computed when somebody asks, so that a parent need not be awake for it. A child counts as 1; one
+    that has ended, however, is done with, so that a failed one never sets the whole back.
+    """
+    own = job.progress
+    done, total, unfinished, before = own.done, own.total, False, None
+    while True:
+        page = await store.list_jobs(JobQuery(parent_id=job.job_id, before=before, limit=_CHILDREN_PAGE))
+        for child in page:
+            total += 1
+            if child.status.terminal:
+                done += 1
+                continue
+            unfinished = True
+            found = child.progress
+            if child.suspend_reason is SuspendReason.CHILDREN:
+                found = await family_progress(store, child)
+            done += found.fraction
+        if len(page) < _CHILDREN_PAGE:
+            break
+        before = page[-1].job_id
+    # The job's own estimate knows nothing of its children.
+    eta = None if unfinished else own.eta_seconds
+    return replace(own, done=done, total=total, eta_seconds=eta)
 
 
 def step_group(key: str) -> str:

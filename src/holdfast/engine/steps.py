@@ -178,7 +178,7 @@ async def load_result(attempt: Attempt, found: Checkpoint, declared: Any) -> Any
     """Decode a stored result, fetching it from artifact storage if it is kept there."""
     text = found.value
     if found.blob is not None:
-        text = await attempt.artifacts.get_bytes(found.blob)
+        text = await attempt.blobs.get_bytes(found.blob)
     what = f"result of step {found.key!r} of job {attempt.job.job_id!r}"
     return codec.decode_value(text or b"null", declared, found.type_name, what=what)
 
@@ -329,7 +329,7 @@ async def _retry_after(
     _tell_retry(attempt, call.key, tally.tries, wait, error)
     if wait <= SUSPEND_WAIT:
         return functools.partial(_wait_for_retry, attempt, wait)
-    until = attempt.clock.now() + wait
+    until = attempt.now() + wait
     await _record_long_wait(attempt, call.key, tally, until)
     return functools.partial(wait_until, attempt, SuspendReason.SLEEP, until)
 
@@ -340,7 +340,7 @@ async def _checkpoint(attempt: Attempt, call: StepCall, result: _Result, tally: 
     return Checkpoint(
         key=call.key,
         value=None if large else result.text,
-        blob=await _insist(attempt, call.key, lambda: attempt.artifacts.put_bytes(result.text))
+        blob=await _insist(attempt, call.key, lambda: attempt.blobs.put_bytes(result.text))
         if large
         else None,
         type_name=result.type_name,
@@ -384,7 +384,7 @@ async def _wait_for_retry(attempt: Attempt, wait: timedelta) -> None:
 async def wait_until(attempt: Attempt, reason: SuspendReason, until: datetime) -> None:
     """Wait in memory while other branches work; the attempt suspends once only waits are left."""
     with attempt.branches.waiting(Wait(reason=reason, until=until)):
-        while (left := (until - attempt.clock.now()).total_seconds()) > 0:
+        while (left := (until - attempt.now()).total_seconds()) > 0:
             await attempt.clock.sleep(left)
 
 

@@ -6,7 +6,7 @@ import asyncio
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from holdfast.artifacts.object_store import LocalArtifacts
+from holdfast.artifacts.local import LocalArtifacts
 from holdfast.clock import SystemClock
 from holdfast.dispatch.local import LocalDispatcher
 from holdfast.engine.attempt import Services
