@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 from holdfast.model import JobStatus
 from holdfast.store import checkpoints, controls, jobs, lanes, leases, pruning, usage, workers
 from holdfast.store import events as _events
+from holdfast.store.sql_service import SqlServiceStore
 from holdfast.store.versions import HEAD
 
 if TYPE_CHECKING:
@@ -49,6 +50,10 @@ class SqlStore(abc.ABC):
     hints: Hints
     created = False
     """Whether opening found no tables and made them."""
+
+    def __init__(self) -> None:
+        self.service = SqlServiceStore(self._write_alone, self._read)
+        """What the HTTP service keeps and asks beside jobs, in the same database."""
 
     @abc.abstractmethod
     async def open(self) -> None:
