@@ -83,7 +83,10 @@ async def run_step(attempt: Attempt, call: StepCall) -> Any:
             outcome = await _try(attempt, call, tally)
             if isinstance(outcome, _Result):
                 await store_checkpoint(attempt, await _checkpoint(attempt, call, outcome, tally))
-                return outcome.value
+            if attempt.owes:
+                await _book_owed(attempt)
+        if isinstance(outcome, _Result):
+            return outcome.value
         await outcome()
 
 
@@ -218,6 +221,18 @@ async def _insist(attempt: Attempt, key: str, write: Callable[[], Awaitable[T]])
         await attempt.clock.sleep(wait)
         wait *= 2
     return await write()
+
+
+async def _book_owed(attempt: Attempt) -> None:
+    """Book what met trouble of the store, if that has passed; else it waits for a later step."""
+    try:
+        await attempt.book_owed()
+    except LeaseLost:
+        attempt.end(Ending.LOST)
+        raise
+    except StoreError as error:
+        if not error.transient:
+            raise
 
 
 async def wait_while_draining(attempt: Attempt) -> None:
