@@ -31,6 +31,7 @@ from holdfast.model import Checkpoint, SuspendReason, UndoCall
 from holdfast.retry import is_malformed, next_wait
 from holdfast.scope import current_step
 from holdfast.store.base import RESERVED_KEY_PREFIX, RETRY_KEY_PREFIX, UNDO_KEY_PREFIX
+from holdfast.store.bounds import storable
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -153,6 +154,11 @@ def claim_key(attempt: Attempt, key: str) -> None:
         raise StepUsageError(
             f"step key {key!r:.80} is not a string of 1 to {KEY_CHARACTERS_MAX} characters",
             hint="name the step after what it does, e.g. 'outline'",
+        )
+    if not storable(key):
+        raise StepUsageError(
+            f"step key {key!r} has a NUL character or half of a surrogate pair, which cannot be stored",
+            hint="remove it; for text from outside use a hash of it in the key",
         )
     if attempt.code_ended and not key.startswith(UNDO_KEY_PREFIX):
         # Code that the job function has let go of, such as a failed gather's siblings.
