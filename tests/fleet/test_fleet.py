@@ -7,6 +7,7 @@ import signal
 from typing import Self
 
 import pytest
+from kombu import Queue
 
 from holdfast.dispatch.celery_task import RUN_TASK
 from holdfast.model import JobStatus
@@ -281,6 +282,55 @@ async def test_own_tasks_of_a_celery_application_run_beside_the_jobs(open_fleet,
     (job,) = await fleet.ended(*await fleet.submit("add", 1))
     await eventually((fleet.folder / "note").exists, "the other task has run")
     assert job.status is JobStatus.COMPLETED
+
+
+async def test_terminating_another_task_is_answered_and_it_runs_to_its_end(open_fleet, redis_broker):
+    """A thread cannot be ended from outside; the order must not fail in the worker, either."""
+    fleet = await open_fleet(redis_broker)
+    worker = await fleet.worker("--queues", "quick", OWN_CELERY="1")
+    queue = f"{fleet.app.settings.queue_prefix}quick"
+    sent = await asyncio.to_thread(
+        fleet.celery.send_task, "shop.linger", (str(fleet.folder),), queue=queue, ignore_result=True
+    )
+    await eventually((fleet.folder / "begun").exists, "the other task has begun")
+
+    (answer,) = await fleet.control("revoke", sent.id, terminate=True)
+
+    (told,) = answer.values()
+    assert "ok" in told, told
+    await worker.says("cannot be terminated")
+    (fleet.folder / "go").touch()
+    await eventually((fleet.folder / "gone").exists, "the other task has ended")
+    (job,) = await fleet.ended(*await fleet.submit("add", 1))
+    assert job.status is JobStatus.COMPLETED
+
+
+@pytest.mark.parametrize("command", ["holdfast", "celery"])
+async def test_queue_that_exists_with_other_properties_is_told_at_the_start(
+    open_fleet, rabbitmq_server, command
+):
+    fleet = await open_fleet(rabbitmq_server)
+    name = f"{fleet.app.settings.queue_prefix}quick"
+    await asyncio.to_thread(declare, fleet.celery, Queue(name, routing_key=name, durable=False))
+
+    if command == "holdfast":
+        worker = await fleet.worker("--queues", "quick", ready=False)
+    else:
+        worker = await fleet.run(
+            *("-m", "celery", "-A", "holdfast.worker", "worker", "-Q", name),
+            HOLDFAST_APP="tests.fleet.jobs:app",
+        )
+
+    assert await worker.end() != 0
+    said = "\n".join(worker.said)
+    assert f"queue '{name}' exists in the broker with other properties (PRECONDITION_FAILED" in said
+    assert "inequivalent arg 'durable'" in said
+    assert "Traceback" not in said
+
+
+def declare(celery, queue):
+    with celery.connection_for_write() as connection:
+        queue(connection.default_channel).declare()
 
 
 async def test_celerys_own_command_starts_a_worker(open_fleet, redis_broker):
