@@ -11,6 +11,7 @@ SCOPE = StepScope(
     priority=0,
     tenant=None,
     emit_delta=lambda text: None,
+    owe=lambda call_id, booking: None,
 )
 
 

@@ -6,14 +6,16 @@ ledger, lanes) read it, so that job code never passes bookkeeping along.
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from holdfast.model import Lease
+
+Booking = Callable[[], Awaitable[None]]
+"""Books one call; may be repeated."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,8 @@ class StepScope:
     """Whose job it is, as given at submission."""
     emit_delta: Callable[[str], None]
     """Adds streamed text to the job's events as `output.delta`, coalesced."""
+    owe: Callable[[str, Booking], None]
+    """Takes over the booking of the call with this id, for when the store's trouble has passed."""
 
 
 _current: ContextVar[StepScope | None] = ContextVar("holdfast_step", default=None)

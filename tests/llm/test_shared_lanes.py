@@ -128,6 +128,7 @@ async def run_job(llm: LLM, name: str, calls: int, urgency: Urgency, *, in_turn:
             priority=0,
             tenant=None,
             emit_delta=lambda _: None,
+            owe=lambda _call_id, _booking: None,
         )
     )
     if in_turn:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from holdfast.model import Job
+    from holdfast.store.base import Settlement
 
 logger = logging.getLogger(__name__)
 
@@ -174,13 +175,19 @@ async def _watch_limit(attempt: Attempt, limit: timedelta) -> None:
     attempt.end(Ending.HARD_LIMIT)
 
 
+async def settle(attempt: Attempt, settlement: Settlement) -> Job:
+    """End the attempt in the store, after the calls that could not be booked before."""
+    await attempt.book_owed()
+    return await attempt.store.settle_attempt(attempt.lease, settlement)
+
+
 async def _settle(attempt: Attempt, outcome: Outcome) -> Job:
     """Write the end of the attempt; holds on while the store has passing trouble."""
     settlement = settlement_of(attempt, outcome)
     wait = _SETTLE_WAIT_SECONDS
     for _ in range(_SETTLE_TRIES - 1):
         try:
-            job = await attempt.store.settle_attempt(attempt.lease, settlement)
+            job = await settle(attempt, settlement)
             break
         except StoreError as error:
             if not error.transient:
@@ -189,7 +196,7 @@ async def _settle(attempt: Attempt, outcome: Outcome) -> Job:
             await attempt.clock.sleep(wait)
             wait *= 2
     else:
-        job = await attempt.store.settle_attempt(attempt.lease, settlement)
+        job = await settle(attempt, settlement)
     logger.log(
         logging.WARNING if outcome.status is JobStatus.FAILED else logging.INFO,
         "attempt settled",

@@ -31,6 +31,7 @@ from holdfast.model import Checkpoint, SuspendReason, UndoCall
 from holdfast.retry import is_malformed, next_wait
 from holdfast.scope import current_step
 from holdfast.store.base import RESERVED_KEY_PREFIX, RETRY_KEY_PREFIX, UNDO_KEY_PREFIX
+from holdfast.store.bounds import storable
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -83,7 +84,10 @@ async def run_step(attempt: Attempt, call: StepCall) -> Any:
             outcome = await _try(attempt, call, tally)
             if isinstance(outcome, _Result):
                 await store_checkpoint(attempt, await _checkpoint(attempt, call, outcome, tally))
-                return outcome.value
+            if attempt.owes:
+                await _book_owed(attempt)
+        if isinstance(outcome, _Result):
+            return outcome.value
         await outcome()
 
 
@@ -150,6 +154,11 @@ def claim_key(attempt: Attempt, key: str) -> None:
         raise StepUsageError(
             f"step key {key!r:.80} is not a string of 1 to {KEY_CHARACTERS_MAX} characters",
             hint="name the step after what it does, e.g. 'outline'",
+        )
+    if not storable(key):
+        raise StepUsageError(
+            f"step key {key!r} has a NUL character or half of a surrogate pair, which cannot be stored",
+            hint="remove it; for text from outside use a hash of it in the key",
         )
     if attempt.code_ended and not key.startswith(UNDO_KEY_PREFIX):
         # Code that the job function has let go of, such as a failed gather's siblings.
@@ -218,6 +227,18 @@ async def _insist(attempt: Attempt, key: str, write: Callable[[], Awaitable[T]])
         await attempt.clock.sleep(wait)
         wait *= 2
     return await write()
+
+
+async def _book_owed(attempt: Attempt) -> None:
+    """Book what met trouble of the store, if that has passed; else it waits for a later step."""
+    try:
+        await attempt.book_owed()
+    except LeaseLost:
+        attempt.end(Ending.LOST)
+        raise
+    except StoreError as error:
+        if not error.transient:
+            raise
 
 
 async def wait_while_draining(attempt: Attempt) -> None:

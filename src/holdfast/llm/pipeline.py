@@ -32,7 +32,6 @@ class Pipeline:
 
     def __init__(self, config: LLMConfig, *, lanes: Lanes, ledger: Ledger | None, clock: Clock) -> None:
         self._ledger = ledger
-        self._clock = clock
         self._hold_seconds = config.hold_seconds
         self.limiter = Limiter(lanes, clock)
         self.keeper = LaneKeeper(lanes, self.limiter, clock, rate_share=config.rate_share)
@@ -124,4 +123,4 @@ class Pipeline:
             response_id=call.reply.response_id if call.reply is not None else None,
             error_code=code,
         )
-        await book(self._ledger, call.scope.lease, call.request.call_id, outcome, self._clock)
+        await book(self._ledger, call.scope, call.request.call_id, outcome)

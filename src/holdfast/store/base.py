@@ -7,6 +7,8 @@ What every implementation promises, and `holdfast.testing.store_suite` checks:
 * Verbs of one process may be committed together; each still holds or fails by itself.
 * Every write for an attempt is refused with `LeaseLost` unless the job is running under the
   lease's epoch.
+* Names and numbers that not every database can hold are refused with `InvalidInputError` (see
+  `holdfast.store.bounds`); an id that none can hold names no job.
 * The store takes its time from one clock of its own, so callers never pass the present in.
 """
 
