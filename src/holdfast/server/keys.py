@@ -9,8 +9,8 @@ from fastapi import APIRouter, Depends
 from pydantic import BaseModel, ConfigDict, Field
 
 from holdfast.errors import AccessDeniedError, KeyNotFoundError
-from holdfast.server import examples
-from holdfast.server.access import Action, make_key
+from holdfast.server import access, examples
+from holdfast.server.access import Action
 from holdfast.server.auth import Admin
 from holdfast.server.problems import NOT_FOUND, ProblemRoute
 from holdfast.server.schemas import Name
@@ -78,9 +78,9 @@ async def list_keys(here: Here, principal: Admin) -> KeyList:
 
 
 @router.post("", status_code=201, summary="Make a key")
-async def make_a_key(asked: NewKey, here: Here, principal: Admin) -> MadeKey:
+async def make_key(asked: NewKey, here: Here, principal: Admin) -> MadeKey:
     """Make a key and show it, for the only time. It can allow no more than the caller's own."""
-    key, kept = make_key(
+    key, kept = access.make_key(
         name=asked.name,
         actions=asked.actions,
         at=here.clock.now(),

@@ -103,7 +103,7 @@ async def get_usage(job_id: str, here: Here, principal: Reader) -> UsageReport:
     calls = (await here.store.get_records(job_id)).calls
     return UsageReport(
         usage=usage_view(job.usage),
-        by_model=_by_model(calls),
+        by_model=sums_by_model(calls),
         possibly_paid_twice=[_call_view(call) for call in calls if call.status.repeats],
         calls=[_call_view(call) for call in calls],
     )
@@ -126,7 +126,8 @@ def _call_view(call: Call) -> CallView:
     return CallView(**{name: getattr(call, name) for name in CallView.model_fields})
 
 
-def _by_model(calls: Iterable[Call]) -> list[ModelUsageView]:
+def sums_by_model(calls: Iterable[Call]) -> list[ModelUsageView]:
+    """Return what the calls of each model come to, by name."""
     sums: dict[tuple[str, str], ModelUsageView] = {}
     for call in calls:
         of = sums.setdefault(
