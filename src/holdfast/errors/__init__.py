@@ -4,7 +4,7 @@ HoldfastError(code, hint)
 ├── ConfigError            UnknownJobKindError · DuplicateJobKindError · SchemaVersionError
 ├── RequestError           JobNotFoundError · InvalidInputError · IdempotencyConflictError
 │                          · JobFinishedError · JobNotFinishedError · NotAuthenticatedError
-│                          · AccessDeniedError
+│                          · AccessDeniedError · StreamsFullError · TooManyStreamsError
 ├── JobError               RetryLaterError · FatalError · StepFailedError · StepTimeoutError
 │                          · DuplicateStepError · StepUsageError · ValueTooLargeError
 │                          · UnserializableValueError · CheckpointTypeError · CheckpointConflictError
@@ -76,6 +76,8 @@ from holdfast.errors.request import (
     NotAuthenticatedError,
     RequestError,
     SchemaVersionError,
+    StreamsFullError,
+    TooManyStreamsError,
     UnknownJobKindError,
 )
 from holdfast.errors.seams import (
@@ -139,6 +141,8 @@ __all__ = [
     "StoreError",
     "StoreFullError",
     "StoreUnavailableError",
+    "StreamsFullError",
+    "TooManyStreamsError",
     "TruncatedResponseError",
     "UnknownJobKindError",
     "UnserializableValueError",

@@ -22,6 +22,8 @@ from holdfast.errors import (
     NotAuthenticatedError,
     RequestError,
     StoreError,
+    StreamsFullError,
+    TooManyStreamsError,
     UnknownJobKindError,
     UnserializableValueError,
     ValueTooLargeError,
@@ -50,6 +52,8 @@ _STATUS: tuple[tuple[type[HoldfastError], int], ...] = (
     (JobNotFinishedError, 409),
     (ValueTooLargeError, 413),
     (UnserializableValueError, 422),
+    (TooManyStreamsError, 429),
+    (StreamsFullError, 503),
     (RequestError, 422),
     (StoreError, 503),
     (ArtifactUnavailableError, 503),
@@ -85,7 +89,7 @@ def problem_of(error: Exception) -> JSONResponse:
         headers: dict[str, str] = {}
         if status == 401:
             headers["WWW-Authenticate"] = "Bearer"
-        if status == 503:
+        if status in {429, 503}:
             headers["Retry-After"] = str(RETRY_SECONDS)
         if status >= 500:
             logger.error("request failed", extra={"error": error.code})
