@@ -151,7 +151,7 @@ class StreamsFullError(RequestError):
     def __init__(self, *, limit: int) -> None:
         super().__init__(
             f"this server process has {limit} open streams, the most it may have",
-            hint="try again soon; run more server processes, or raise HOLDFAST_STREAMS_MAX",
+            hint="try again soon; run more servers, or raise HOLDFAST_STREAMS_MAX and 'ulimit -n'",
         )
         self.limit = limit
 

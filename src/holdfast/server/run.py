@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
+import socket
 from typing import TYPE_CHECKING
 
 import uvicorn
@@ -11,7 +13,6 @@ import uvicorn
 from holdfast.errors import ConfigError
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Callable
     from typing import Any
 
@@ -19,6 +20,12 @@ if TYPE_CHECKING:
 
 GRACE_SECONDS = 10
 """How long requests under way may go on once the server is to stop; streams end at once."""
+
+SILENT_SECONDS = 60
+"""A client that takes nothing of what it is sent for so long is cut off: gone, or not reading."""
+
+PING_SECONDS = 15
+"""How often WebSocket clients are asked whether they are there; this also keeps proxies from cutting."""
 
 
 class Server(uvicorn.Server):
@@ -31,6 +38,9 @@ class Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started:
+            for listening in self.servers:
+                for sock in listening.sockets:
+                    _limit_silence(sock)
             self._on_ready(self.servers[0].sockets[0].getsockname()[1])
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
@@ -66,13 +76,19 @@ async def serve_api(
         host=host,
         port=port,
         log_config=None,
+        # Below, it logs the URLs of WebSockets, which hold tokens.
+        log_level="warning",
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=GRACE_SECONDS,
         timeout_keep_alive=30,
         ws_max_size=64 * 1024,
+        ws_ping_interval=PING_SECONDS,
+        # Events are short, and each compressed connection would keep its own dictionaries.
+        ws_per_message_deflate=False,
         lifespan="on",
     )
+    logging.getLogger("uvicorn.error").addFilter(_tells_of_us)
     server = Server(config, on_ready)
     running = asyncio.create_task(server.serve())
     stopping = asyncio.create_task(stop.wait())
@@ -86,3 +102,14 @@ async def serve_api(
         ) from None
     finally:
         stopping.cancel()
+
+
+def _limit_silence(sock: socket.socket) -> None:
+    """Have the kernel cut off silent clients; accepted connections inherit it."""
+    if hasattr(socket, "TCP_USER_TIMEOUT"):
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, SILENT_SECONDS * 1000)
+
+
+def _tells_of_us(record: logging.LogRecord) -> bool:
+    """Whether a log line is about this server, not about a client that sent something undecodable."""
+    return not (record.exc_info and isinstance(record.exc_info[1], UnicodeDecodeError))

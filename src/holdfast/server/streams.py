@@ -19,6 +19,7 @@ from holdfast.errors import (
 from holdfast.server.access import Action
 from holdfast.server.auth import allowed, reach
 from holdfast.server.feed import Feed
+from holdfast.server.open_files import OTHERS_MAX, open_files_max
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Sequence
@@ -38,6 +39,8 @@ class Streams:
         self._service = service
         self._feed = Feed(service.store, service.records, service.clock)
         self._open: Counter[tuple[str, str | None]] = Counter()
+        # Refused with words rather than by a connection that cannot be accepted.
+        self._max = max(1, min(service.options.streams_max, open_files_max() - OTHERS_MAX))
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[Streams]:
@@ -75,8 +78,8 @@ class Streams:
     def _seat(self, principal: Principal) -> Iterator[None]:
         options = self._service.options
         client = (principal.name, principal.job_id)
-        if self._open.total() >= options.streams_max:
-            raise StreamsFullError(limit=options.streams_max)
+        if self._open.total() >= self._max:
+            raise StreamsFullError(limit=self._max)
         if self._open[client] >= options.client_streams_max:
             raise TooManyStreamsError(name=principal.name, limit=options.client_streams_max)
         self._open[client] += 1

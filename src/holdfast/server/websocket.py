@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from typing import Annotated
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 import msgspec
@@ -34,8 +34,11 @@ _REASON_BYTES_MAX = 123
 """What a close frame holds beside its code."""
 
 
-class Cancel(msgspec.Struct, tag_field="type", tag="cancel"):
-    """The client asks for the job's end."""
+class Command(msgspec.Struct):
+    """What a client may send: it asks for the job's end."""
+
+    # Not msgspec's tag: an object without it would do.
+    type: Literal["cancel"]
 
 
 @router.websocket("/{job_id}/ws")
@@ -106,7 +109,7 @@ async def _obey(websocket: WebSocket, here: Service, job_id: str, text: str | No
         HoldfastError: It cannot be done, or not by this client.
     """
     try:
-        msgspec.json.decode(text or "", type=Cancel)
+        msgspec.json.decode(text or "", type=Command)
     except (msgspec.MsgspecError, RecursionError):
         raise InvalidInputError(
             "a message was not understood", hint='the only one is {"type": "cancel"}'
