@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 
     from holdfast.clock import Clock
+    from holdfast.errors import HoldfastError
     from holdfast.model import Event
     from holdfast.store.base import Store
     from holdfast.store.service import Position, ServiceStore
@@ -79,8 +80,8 @@ class Tail:
         """Number of the last event that was read; None until the log has been looked at."""
         self.ended = False
         """Whether that is the last event of a job that has ended."""
-        self.lost = False
-        """Whether the log cannot be read any more: deleted, or sealed with a key that is not here."""
+        self.lost: HoldfastError | None = None
+        """Why the log cannot be read any more: deleted, or sealed with a key that is not here."""
         self.followers = 0
         self._after = after
         self._frames: deque[Frame] = deque()
@@ -107,9 +108,9 @@ class Tail:
         self._judge(position)
         self.wake()
 
-    def lose(self) -> None:
-        """Tell all followers that nothing more will come."""
-        self.lost = True
+    def lose(self, error: HoldfastError) -> None:
+        """Tell all followers why nothing more will come."""
+        self.lost = error
         self.wake()
 
     def reaches(self, after: int) -> bool:
@@ -141,16 +142,19 @@ class Tail:
 class Follower:
     """One client's place in the log of one job."""
 
-    def __init__(self, feed: Feed, tail: Tail, after: int) -> None:
+    def __init__(self, feed: Feed, tail: Tail, after: int, known: int) -> None:
         self.after = after
         """Number of the last event that it was given."""
+        self._known = known
         self._feed = feed
         self._tail = tail
 
     @property
     def finished(self) -> bool:
         """Whether it has been given everything, up to the last event of a job that has ended."""
-        return self._tail.ended and self.after >= (self._tail.seq or 0)
+        seq = self._tail.seq or 0
+        # A job that was retried just now has ended only to those who have not heard of it yet.
+        return self._tail.ended and self.after >= seq >= self._known
 
     async def next(self, patience_seconds: float) -> Sequence[Frame]:
         """Return what comes next in order, as soon as there is something.
@@ -176,8 +180,8 @@ class Follower:
     async def _missing(self) -> Sequence[Frame]:
         """Return what it lacks; nothing if it had to wait, and may look again."""
         tail = self._tail
-        if tail.lost:
-            raise JobNotFoundError(job_id=tail.job_id)
+        if tail.lost is not None:
+            raise tail.lost.with_traceback(None)  # it is told to many
         if tail.reaches(self.after):
             frames = tail.since(self.after)
         elif tail.seq is None:
@@ -226,15 +230,21 @@ class Feed:
             await asyncio.wait(tasks)
 
     @contextlib.contextmanager
-    def follow(self, job_id: str, after: int) -> Iterator[Follower]:
-        """Give a place in the log of a job, behind the event of this number."""
+    def follow(self, job_id: str, after: int, *, known: int = 0) -> Iterator[Follower]:
+        """Give a place in the log of a job.
+
+        Args:
+            job_id: Whose.
+            after: Number of the last event that the client has.
+            known: Number of an event that the log is known to hold, and that there is to wait for.
+        """
         tail = self._tails.get(job_id)
         if tail is None:
             tail = self._tails[job_id] = Tail(job_id, after)
             self._inbox.add(job_id)
         tail.followers += 1
         try:
-            yield Follower(self, tail, after)
+            yield Follower(self, tail, after, known)
         finally:
             tail.followers -= 1
             if not tail.followers:
@@ -289,7 +299,7 @@ class Feed:
         if tail is None:
             return None
         if job_id not in positions:
-            self._lose(tail)
+            self._lose(tail, JobNotFoundError(job_id=job_id))
             return None
         return tail if tail.look(positions[job_id]) else None
 
@@ -297,15 +307,15 @@ class Feed:
         try:
             events = await self._store.read_events(tail.job_id, after=tail.seq or 0, limit=PAGE_EVENTS)
         except (JobNotFoundError, SealedValueError) as error:
-            logger.warning("log lost", extra={"job_id": tail.job_id, "error": error.code})
-            self._lose(tail)
+            self._lose(tail, error)
             return
         tail.grow(map(frame_of, events), position)
         if (tail.seq or 0) < position.event_seq and tail.job_id in self._tails:
             self._inbox.put((tail.job_id,))
 
-    def _lose(self, tail: Tail) -> None:
-        tail.lose()
+    def _lose(self, tail: Tail, error: HoldfastError) -> None:
+        logger.info("log lost", extra={"job_id": tail.job_id, "error": error.code})
+        tail.lose(error)
         self._forget(tail)
 
     def _forget(self, tail: Tail) -> None:

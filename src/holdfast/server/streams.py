@@ -72,7 +72,8 @@ class Streams:
                 hint="go on from an id that a stream of this job has sent, or from the start",
             )
         stack.enter_context(self._seat(principal))
-        return Stream(self._service, connection, stack.enter_context(self._feed.follow(job_id, after)))
+        follower = stack.enter_context(self._feed.follow(job_id, after, known=job.event_seq))
+        return Stream(self._service, connection, follower)
 
     @contextlib.contextmanager
     def _seat(self, principal: Principal) -> Iterator[None]:
