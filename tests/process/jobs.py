@@ -51,3 +51,11 @@ def compute(folder: str) -> None:
     Path(folder, "child.pid").write_text(f"{os.getpid()}\n")
     while True:
         time.sleep(0.05)
+
+
+@app.job("talk")
+async def talk(job: JobContext, lines: int) -> None:
+    """Have something to tell ten times a second."""
+    for number in range(lines):
+        await job.step(f"line/{number}", asyncio.sleep, 0.1)
+        job.emit("line.spoken", number=number)

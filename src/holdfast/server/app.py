@@ -11,12 +11,23 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 
-from holdfast.server import artifacts, errors_page, job_tokens, jobs, keys, kinds, records
+from holdfast.server import (
+    artifacts,
+    errors_page,
+    events,
+    job_tokens,
+    jobs,
+    keys,
+    kinds,
+    records,
+    websocket,
+)
 from holdfast.server.body_limit import BodyLimit
 from holdfast.server.openapi import DESCRIPTION, TAGS, DescribedApi
 from holdfast.server.problems import problem_of
 from holdfast.server.rate_limit import RateLimit
 from holdfast.server.response_headers import ResponseHeaders
+from holdfast.server.streams import Streams
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -36,6 +47,8 @@ ROUTERS = (
     job_tokens.router,
     kinds.router,
     keys.router,
+    events.router,
+    websocket.router,
 )
 """All resources, each with its own path below `/api/v1`."""
 
@@ -58,9 +71,9 @@ def create_router(open_service: OpenService) -> APIRouter:
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Any) -> AsyncIterator[dict[str, Any]]:
-        async with open_service() as service:
+        async with open_service() as service, Streams(service).running() as streams:
             try:
-                yield {"holdfast": service}
+                yield {"holdfast": service, "holdfast_streams": streams}
             finally:
                 service.closing.set()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import socket
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,12 @@ if TYPE_CHECKING:
 
 GRACE_SECONDS = 10
 """How long requests under way may go on once the server is to stop; streams end at once."""
+
+SILENT_SECONDS = 60
+"""A client that takes nothing of what it is sent for so long is cut off: gone, or not reading."""
+
+PING_SECONDS = 15
+"""How often WebSocket clients are asked whether they are there; this also keeps proxies from cutting."""
 
 _BACKLOG = 2_048
 
@@ -38,6 +45,7 @@ async def serve_api(
         ConfigError: The address cannot be listened on.
         HoldfastError: The service could not be opened.
     """
+    logging.getLogger("uvicorn.error").addFilter(_tells_of_us)
     with _bound(host, port) as bound:
         async with api.router.lifespan_context(api) as state:
             server = _Server(_config(api, state), lambda: on_ready(bound.getsockname()[1]))
@@ -89,11 +97,16 @@ def _config(api: FastAPI, state: Mapping[str, Any] | None) -> uvicorn.Config:
     config = uvicorn.Config(
         api,
         log_config=None,
+        # Below, it logs the URLs of WebSockets, which hold tokens.
+        log_level="warning",
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=GRACE_SECONDS,
         timeout_keep_alive=30,
         ws_max_size=64 * 1024,
+        ws_ping_interval=PING_SECONDS,
+        # Events are short, and each compressed connection would keep its own dictionaries.
+        ws_per_message_deflate=False,
     )
     config.load()
     config.lifespan_class = lambda _: _Open(state or {})
@@ -110,6 +123,7 @@ def _bound(host: str, port: int) -> Iterator[socket.socket]:
             )[0]
             bound = stack.enter_context(socket.socket(family, kind, protocol))
             bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            _limit_silence(bound)
             bound.bind(address)
             bound.listen(_BACKLOG)
         except OSError as error:
@@ -118,3 +132,14 @@ def _bound(host: str, port: int) -> Iterator[socket.socket]:
                 hint="choose another --port or --host",
             ) from error
         yield bound
+
+
+def _limit_silence(sock: socket.socket) -> None:
+    """Have the kernel cut off silent clients; accepted connections inherit it."""
+    if hasattr(socket, "TCP_USER_TIMEOUT"):
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, SILENT_SECONDS * 1000)
+
+
+def _tells_of_us(record: logging.LogRecord) -> bool:
+    """Whether a log line is about this server, not about a client that sent something undecodable."""
+    return not (record.exc_info and isinstance(record.exc_info[1], UnicodeDecodeError))
