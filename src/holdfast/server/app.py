@@ -10,8 +10,9 @@ from fastapi import APIRouter, FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
+from starlette.responses import RedirectResponse
 
-from holdfast.server import jobs
+from holdfast.server import console, jobs, operations
 from holdfast.server.problems import problem_of
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
     OpenService = Callable[[], AbstractAsyncContextManager[Service]]
 
-ROUTERS = (jobs.router,)
+ROUTERS = (jobs.router, operations.router)
 """All resources, each with its own path below `/api/v1`."""
 
 
@@ -46,6 +47,7 @@ def create_router(open_service: OpenService) -> APIRouter:
     router = APIRouter(lifespan=lifespan)
     for resource in ROUTERS:
         router.include_router(resource, prefix="/api/v1")
+    router.include_router(console.router)
     return router
 
 
@@ -68,10 +70,15 @@ def create_api(open_service: OpenService, options: ServiceOptions) -> FastAPI:
             expose_headers=("Location", "Retry-After", "ETag"),
         )
     api.include_router(create_router(open_service))
+    api.add_api_route("/", _to_console, include_in_schema=False)
     api.add_exception_handler(HTTPException, _told)
     api.add_exception_handler(RequestValidationError, _told)
     api.add_exception_handler(Exception, _told)
     return api
+
+
+async def _to_console() -> RedirectResponse:
+    return RedirectResponse("/console", 303)
 
 
 async def _told(_: Request, error: Exception) -> Response:

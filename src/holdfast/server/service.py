@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 from starlette.requests import HTTPConnection
 
+from holdfast.server.tries import Tries
+
 if TYPE_CHECKING:
     from holdfast.clock import Clock
     from holdfast.engine.client import JobClient
@@ -40,6 +42,8 @@ class Service:
     clock: Clock
     options: ServiceOptions
     tokens: Tokens
+    sign_ins: Tries = field(default_factory=lambda: Tries(limit=10, seconds=60))
+    """Failed tries to sign in to the console, by address."""
     closing: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the server begins to stop: streams end, so that their clients go elsewhere."""
 
