@@ -62,6 +62,11 @@ def duration(seconds: float) -> str:
     return f"{whole // 86_400} d {whole % 86_400 // 3600} h"
 
 
+def span_words(seconds: float) -> str:
+    """Return a round duration, as on an axis: '5 s', '2 min', '1 h'."""
+    return duration(seconds).replace(".0 s", " s").removesuffix(" 0 min").removesuffix(" 0 h")
+
+
 def rough_duration(seconds: float) -> str:
     """Return an estimate no more exact than it is: 'a few seconds', '40 s', '4 min', '2.5 h'."""
     if seconds < 8:

@@ -1,6 +1,6 @@
 """A store full of life to look at: jobs that run, wait, fail in several ways, stream and have children.
 
-`python -m tests.browser.demo PORT` serves it until Ctrl-C.
+`python -m tests.browser.demo` serves it until Ctrl-C.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from decimal import Decimal
 from pathlib import Path
 
 from holdfast import Budget, FatalError, JobContext, RetryPolicy
-from holdfast.clock import SystemClock
 from holdfast.ids import jitter
 from holdfast.llm.client import LLM
 from holdfast.llm.config import LLMConfig, ModelConfig, Price
@@ -57,11 +56,8 @@ async def letter(job: JobContext, to: str) -> str:
     llm: LLM = job.resource(LLM)
 
     async def write() -> str:
-        parts = []
         async with llm.stream(f"A long letter to {to}", model="slow") as stream:
-            async for part in stream:
-                parts.append(part)
-        return "".join(parts)
+            return "".join([part async for part in stream])
 
     return await job.step("write", write)
 
@@ -187,26 +183,30 @@ def _into_the_past(path: Path) -> None:
     with contextlib.closing(sqlite3.connect(path)) as connection, connection:
         for (row,) in connection.execute("SELECT id FROM calls").fetchall():
             back = int(jitter() ** 0.7 * 23 * 3_600 * 1e6)
-            connection.execute("UPDATE calls SET ended_at = ended_at - ? WHERE id = ?", (back, row))
+            connection.execute(
+                "UPDATE calls SET ended_at = ended_at - ?, nanos = nanos * ? WHERE id = ?",
+                (back, 2 + int(jitter() * 12), row),
+            )
 
 
 async def lose_a_worker(harness: Harness) -> str:
-    """Have a worker vanish in the middle of a report; another takes it over."""
+    """Have a worker vanish in the middle of a letter; another takes it over and writes it again."""
     doomed = await harness.start_worker(slots=1, queues=("doomed",), lease_seconds=1.0)
-    job_id = await harness.submit("report", 6, queue="doomed", tenant="press")
-    await harness.event(job_id, "usage", number=2)
+    job_id = await harness.submit("letter", "the pilot", queue="doomed", tenant="press")
+    await harness.event(job_id, "output.delta", number=8)
     await harness.abandon(doomed)
     return job_id
 
 
-async def main(port: int) -> None:
+async def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         async with demo(folder) as (harness, running):
             await fill(harness, folder)
             lost = await lose_a_worker(harness)
             key = await running.key(Action.READ, tenant="press")
-            print(f"{running.url}/console\nlost worker: {lost}\nkey that reads: {key}", flush=True)
+            sys.stdout.write(f"{running.url}/console\nlost worker: {lost}\nkey that reads: {key}\n")
+            sys.stdout.flush()
             stop = asyncio.Event()
             asyncio.get_running_loop().add_signal_handler(signal.SIGINT, stop.set)
             asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
@@ -214,4 +214,4 @@ async def main(port: int) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(int(sys.argv[1]) if len(sys.argv) > 1 else 0))
+    asyncio.run(main())

@@ -129,6 +129,7 @@ class InsightSuite:
         ("options", "expected"),
         [
             ({"group": "model"}, [("gpt", Decimal(3))]),
+            ({"group": "lane"}, [("openai:gpt", Decimal(3))]),
             ({"group": "tenant"}, [("t", Decimal(2)), (None, Decimal(1))]),
             ({"tenant": "t"}, [("report", Decimal(2))]),
             ({"group": "model", "kinds": ("digest",)}, [("gpt", Decimal(1))]),

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from datetime import timedelta
+from typing import get_args
 
 import psycopg
 import pytest
@@ -12,7 +13,7 @@ from holdfast.store.base import ClaimRequest, JobQuery, LaneRequest, NewEvent, P
 from holdfast.store.postgres_runner import PostgresRunner
 from holdfast.store.postgres_store import PostgresStore
 from holdfast.store.rows import moment
-from holdfast.store.service import SpendQuery
+from holdfast.store.service import SpendGroup, SpendQuery
 from holdfast.testing.store_suite.support import (
     KIND,
     claimed,
@@ -184,7 +185,7 @@ async def all_verbs(store: PostgresStore) -> None:
     await store.prune_jobs(PruneRequest(subject="subject-7", files=("0" * 64,)))
     for at in (moment(0), moment(10**12)):
         await store.service.list_queues(at)
-        for group in ("kind", "model", "tenant"):
+        for group in get_args(SpendGroup):
             await store.service.sum_spend(
                 SpendQuery(since=at, until=at + timedelta(days=1), slot=timedelta(hours=1), group=group)
             )

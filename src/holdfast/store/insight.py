@@ -61,7 +61,12 @@ SELECT queue, suspend_reason, COUNT(*) FROM (SELECT queue, suspend_reason FROM j
 GROUP BY queue, suspend_reason
 """
 
-_NAMES: dict[SpendGroup, str] = {"kind": "jobs.kind", "model": "calls.model", "tenant": "jobs.tenant"}
+_NAMES: dict[SpendGroup, str] = {
+    "kind": "jobs.kind",
+    "lane": "calls.provider || ':' || calls.model",
+    "model": "calls.model",
+    "tenant": "jobs.tenant",
+}
 
 _SPEND = """
 SELECT (calls.ended_at - ?) / ? AS slot, {name} AS name, COUNT(*), SUM(calls.input_tokens),
@@ -138,7 +143,7 @@ def sum_spend(connection: Connection, query: SpendQuery) -> list[Spend]:
     if query.kinds is not None:
         only += f" AND jobs.kind IN ({', '.join('?' * len(query.kinds)) or 'NULL'})"
         arguments.extend(query.kinds)
-    joined = bool(only) or query.group != "model"
+    joined = bool(only) or query.group in ("kind", "tenant")
     rows = connection.execute(
         _SPEND.format(name=_NAMES[query.group], join=_JOIN if joined else "", only=only),
         (since, slot, since, micros(query.until), *arguments, SPEND_ROWS_MAX + 1),

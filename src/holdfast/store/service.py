@@ -33,7 +33,7 @@ SPEND_WINDOW_MAX = timedelta(days=92)
 SPEND_ROWS_MAX = 10_000
 """Sums in one answer."""
 
-SpendGroup = Literal["kind", "model", "tenant"]
+SpendGroup = Literal["kind", "lane", "model", "tenant"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,7 +135,7 @@ class Spend:
     at: datetime
     """When the span begins."""
     name: str | None
-    """The kind, the model or the tenant; None for jobs without a tenant."""
+    """The kind, lane, model or tenant; None for jobs without a tenant."""
     usage: Usage
     """Calls that ended, what was booked of them, and what those possibly paid twice were reserved at."""
 

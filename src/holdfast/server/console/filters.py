@@ -8,11 +8,23 @@ from typing import TYPE_CHECKING, Any
 from markupsafe import Markup
 
 from holdfast.model import JobStatus
-from holdfast.wording import age, counted, duration, limits, money, rough_duration, size, spent
+from holdfast.server.console.failures import cause_of
+from holdfast.wording import (
+    age,
+    counted,
+    duration,
+    limits,
+    money,
+    rough_duration,
+    size,
+    span_words,
+    spent,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
+    from decimal import Decimal
 
     from holdfast.model import Job
 
@@ -75,6 +87,14 @@ def percent(fraction: float) -> str:
     return f"{fraction:.0%}".replace("%", "\N{NO-BREAK SPACE}%")
 
 
+def amount(usd: Decimal | None) -> str:
+    """Return money as people type it: '2.10'; nothing for no limit."""
+    if usd is None:
+        return ""
+    places = max(2, -int(usd.normalize().as_tuple().exponent))
+    return f"{usd:.{places}f}"
+
+
 def number(value: float) -> str:
     """Return '1,250'."""
     return f"{value:,.0f}"
@@ -102,7 +122,9 @@ def query_of(values: Mapping[str, Any]) -> str:
 
 FILTERS = {
     "age": age,
+    "amount": amount,
     "badge": badge,
+    "cause": cause_of,
     "counted": counted,
     "duration": duration,
     "limits": limits,
@@ -114,6 +136,7 @@ FILTERS = {
     "rough": rough_duration,
     "short": short,
     "size": size,
+    "span": span_words,
     "spent": spent,
     "status": status,
     "when": when,

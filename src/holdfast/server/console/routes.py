@@ -28,6 +28,8 @@ JOBS_SHOWN = 50
 FAILURES_SEEN = 200
 """Failed jobs that the page of failures looks at."""
 
+MINUTE = timedelta(minutes=1)
+
 PERIODS = {
     "hour": timedelta(hours=1),
     "day": timedelta(days=1),
@@ -137,8 +139,11 @@ async def show_queues(request: Request, here: Here, viewer: Overseeing) -> Respo
 @pages.get("/lanes")
 async def show_lanes(request: Request, here: Here, viewer: Overseeing) -> Response:
     """Show what provider accounts allow, and how much of it is used."""
-    lanes = await here.records.list_lanes(here.clock.now())
-    return render(request, "lanes.html", viewer, lanes=lanes, interval=2)
+    now = here.clock.now()
+    lanes = await here.records.list_lanes(now)
+    last = SpendQuery(since=now - MINUTE, until=now, slot=MINUTE, group="lane")
+    used = {row.name: row.usage for row in await here.records.sum_spend(last)}
+    return render(request, "lanes.html", viewer, lanes=lanes, used=used, interval=2)
 
 
 @pages.get("/spend")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from holdfast.store.base import RESERVED_KEY_PREFIX, UNDO_KEY_PREFIX
-from holdfast.wording import duration
+from holdfast.wording import duration, span_words
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,7 +36,7 @@ TYPES = (
 )
 """The events that it is drawn from; none holds content."""
 
-ROWS_MAX = 40
+ROWS_MAX = 50
 """Rows of steps; with more steps, those of one group share a row, and then the last are left out."""
 
 STARTED_AFTER = timedelta(seconds=0.1)
@@ -49,7 +49,7 @@ _TICKS = (
     0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1_200,
     1_800, 3_600, 7_200, 14_400, 28_800, 43_200, 86_400, 172_800, 604_800, 2_592_000, 31_536_000,
 )  # fmt: skip
-_TICKS_MAX = 6
+_TICKS_MAX = 5
 
 _ENDS = {
     "attempt.failed": ("failed", "failed, to be tried again"),
@@ -78,6 +78,7 @@ class TimelineRow:
     """What one attempt, step or group of steps has been through."""
 
     label: str
+    """A step's key or group; a worker's id, or nothing for what the job waited for."""
     told: str
     """In words, for those who do not see the bars."""
     bars: tuple[Bar, ...]
@@ -123,9 +124,22 @@ class _Step:
         if self.waiting is not None:
             since, lane = self.waiting
             self.admitted(at, since, lane)
-        if self.running_since is not None:
-            self.spans.insert(0, _Span(kind, self.running_since, at, title))
-            self.running_since = None
+        if self.running_since is None:
+            return
+        # What was spent waiting for a lane is no work.
+        began, self.running_since = self.running_since, None
+        for wait in [span for span in self.spans if span.kind == "lane" and span.end > began]:
+            if wait.start - began > WAITING_AFTER / 4:
+                self.spans.append(_Span(kind, began, wait.start, title))
+            began = max(began, wait.end)
+        self.spans.append(_Span(kind, began, at, title))
+
+    def fail(self, at: datetime) -> None:
+        """End with the failure of the job: a last try that was too short to be told of, too."""
+        if self.running_since is None:
+            ends = [span.end for span in self.spans if span.end < at]
+            self.begin(max(ends, default=at - STARTED_AFTER))
+        self.end(at, "failed", "failed for good")
 
     def admitted(self, at: datetime, since: datetime, lane: str) -> None:
         seconds = (at - since).total_seconds()
@@ -138,16 +152,17 @@ class _Reader:
 
     def __init__(self, now: datetime) -> None:
         self.now = now
-        self.attempts: list[tuple[str, list[_Span]]] = []
+        self.attempts: list[tuple[str, _Span]] = []
+        """What the job went through, each with the worker's name or none."""
         self.steps: dict[str, _Step] = defaultdict(_Step)
-        self._attempt: tuple[datetime, str] | None = None
+        self._attempt: tuple[datetime, str, int] | None = None
         self._idle: tuple[datetime, str, str] | None = None
 
     def read(self, event: Event) -> None:
         data = msgspec.json.decode(event.data)
         if event.type == "attempt.started":
             self._end_idle(event.at)
-            self._attempt = (event.at, f"{data['attempt']} on {data['worker_id']}")
+            self._attempt = (event.at, data["worker_id"], data["attempt"])
         elif event.type in _ENDS:
             self._end_attempt(event, data)
         elif event.type == "job.queued":
@@ -158,11 +173,7 @@ class _Reader:
 
     def close(self) -> None:
         """End what is still going on with the present."""
-        if self._attempt is not None:
-            began, name = self._attempt
-            took = duration((self.now - began).total_seconds())
-            span = _Span("run", began, self.now, f"attempt {name}: running for {took}")
-            self.attempts.append((name, [span]))
+        self._add_attempt(self.now, "run", "running for")
         self._end_idle(self.now)
         for step in self.steps.values():
             step.end(self.now, "run", "running")
@@ -173,21 +184,22 @@ class _Reader:
         since, kind, why = self._idle
         self._idle = None
         title = f"{why} for {duration((at - since).total_seconds())}"
-        if not self.attempts or kind == "queued":
-            self.attempts.append(
-                ("in line" if kind == "queued" else why, [_Span(kind, since, at, title)])
-            )
-        else:
-            self.attempts.append((why, [_Span(kind, since, at, title)]))
+        self.attempts.append(("", _Span(kind, since, at, title)))
+
+    def _add_attempt(self, at: datetime, kind: str, words: str) -> None:
+        if self._attempt is None:
+            return
+        began, worker_id, number = self._attempt
+        self._attempt = None
+        title = f"attempt {number} on {worker_id}: {words} {duration((at - began).total_seconds())}"
+        self.attempts.append((worker_id, _Span(kind, began, at, title)))
 
     def _end_attempt(self, event: Event, data: dict[str, Any]) -> None:
         kind, words = _ENDS[event.type]
-        if self._attempt is not None:
-            began, name = self._attempt
-            took = duration((event.at - began).total_seconds())
-            span = _Span(kind, began, event.at, f"attempt {name}: {words} after {took}")
-            self.attempts.append((name, [span]))
-            self._attempt = None
+        self._add_attempt(event.at, kind, f"{words} after")
+        culprit = _culprit(data)
+        if culprit is not None and not _is_inner(culprit):
+            self.steps[culprit].fail(event.at)
         for step in self.steps.values():
             step.end(
                 event.at, "lost" if event.type == "attempt.lost" else "cancelled", f"ended: {words}"
@@ -223,6 +235,12 @@ class _Reader:
                 step.begin(at - timedelta(seconds=seconds))
             step.tries = max(step.tries, int(data["attempts"]))
             step.end(at, "run", f"finished after {duration(seconds)}")
+
+
+def _culprit(data: dict[str, Any]) -> str | None:
+    """Return the key of the step that an attempt has failed by."""
+    key = ((data.get("error") or {}).get("details") or {}).get("step_key")
+    return key if isinstance(key, str) else None
 
 
 def _cause(error: dict[str, Any]) -> str:
@@ -279,7 +297,7 @@ class _Scale:
         step = next((tick for tick in _TICKS if self._seconds / tick <= _TICKS_MAX), _TICKS[-1])
         count = min(_TICKS_MAX, int(self._seconds / step))
         return tuple(
-            (round(self._percent(number * step), 3), duration(number * step) if number else "0")
+            (round(self._percent(number * step), 3), span_words(number * step) if number else "0")
             for number in range(count + 1)
         )
 
@@ -287,20 +305,18 @@ class _Scale:
         return max(0.0, min(100.0, seconds / self._seconds * 100))
 
 
-def _attempt_rows(found: list[tuple[str, list[_Span]]], scale: _Scale) -> tuple[TimelineRow, ...]:
+def _attempt_rows(found: list[tuple[str, _Span]], scale: _Scale) -> tuple[TimelineRow, ...]:
     """Put what the job waited for into one row, and each worker that ran it into another."""
-    rows: dict[str, list[_Span]] = {}
-    for name, spans in found:
-        thin = spans[0].kind in ("queued", "suspended")
-        worker = "waiting" if thin else name.partition(" on ")[2]
-        rows.setdefault(worker, []).extend(spans)
+    rows: dict[str, list[_Span]] = defaultdict(list)
+    for worker_id, span in found:
+        rows[worker_id].append(span)
     return tuple(
         TimelineRow(
-            label="waits" if worker == "waiting" else worker,
+            label=worker_id,
             told="; ".join(span.title for span in spans[-20:]),
             bars=tuple(scale.bar(span) for span in spans),
         )
-        for worker, spans in rows.items()
+        for worker_id, spans in rows.items()
     )
 
 
