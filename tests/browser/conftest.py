@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Browser, BrowserContext, Page, async_playwright
+from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, async_playwright, expect
 
 from holdfast.testing.servers.programs import find_program
 
@@ -64,6 +64,9 @@ def _port(profile: Path, running: subprocess.Popen[bytes]) -> str:
     pytest.fail("Chromium did not start")
 
 
+expect.set_options(timeout=15_000)
+
+
 @pytest.fixture
 async def browser(chromium) -> AsyncIterator[Browser]:
     async with async_playwright() as playwright:
@@ -79,12 +82,13 @@ class Complaints(list[str]):
 
     def listen(self, page: Page) -> None:
         page.on("pageerror", lambda error: self.append(f"{page.url}: {error}"))
-        page.on("console", lambda said: self._hear(page, said.type, said.text))
+        page.on("console", lambda said: self._hear(page, said))
 
-    def _hear(self, page: Page, kind: str, text: str) -> None:
-        # A server that is away is part of some tests, and the page tells of it.
-        if kind in {"error", "warning"} and "net::ERR_" not in text:
-            self.append(f"{page.url}: {text}")
+    def _hear(self, page: Page, said: ConsoleMessage) -> None:
+        # A server that is away is part of some tests, and so is a page that says what was refused.
+        about_page = said.text.startswith("Failed to load resource") and said.location["url"] == page.url
+        if said.type in {"error", "warning"} and "net::ERR_" not in said.text and not about_page:
+            self.append(f"{page.url}: {said.text}")
 
 
 @pytest.fixture

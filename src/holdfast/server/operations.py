@@ -9,6 +9,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query
 from pydantic import AwareDatetime, BaseModel
 
+from holdfast.errors import InvalidInputError
 from holdfast.model import SuspendReason
 from holdfast.server.auth import Admin
 from holdfast.server.problems import ProblemRoute
@@ -140,8 +141,12 @@ async def sum_spend(
 ) -> SpendSumsView:
     """Return what calls have cost between two moments, the last day by default."""
     until = until or here.clock.now()
+    try:
+        since = since or until - DAY
+    except OverflowError:
+        raise InvalidInputError(f"there is no day before {until}") from None
     query = SpendQuery(
-        since=since or until - DAY,
+        since=since,
         until=until,
         slot=timedelta(seconds=bucket),
         group=by,

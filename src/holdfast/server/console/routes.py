@@ -28,7 +28,7 @@ JOBS_SHOWN = 50
 FAILURES_SEEN = 200
 """Failed jobs that the page of failures looks at."""
 
-MINUTE = timedelta(minutes=1)
+MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
 
 PERIODS = {
     "hour": timedelta(hours=1),
@@ -213,9 +213,9 @@ def _interval(job: Job, now: datetime) -> int:
     """Return after how many seconds a job's page looks again: seldom once nothing is to be expected."""
     if job.status.terminal:
         return 15
-    if job.status is JobStatus.RUNNING and (now - job.created_at).total_seconds() < 3_600:
-        return 2
-    return 5
+    if job.status is JobStatus.SUSPENDED or now - (job.started_at or job.created_at) > HOUR:
+        return 5
+    return 2
 
 
 def _ceiling(at: datetime, slot: timedelta) -> datetime:
