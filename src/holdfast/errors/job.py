@@ -47,6 +47,9 @@ class StepFailedError(JobError):
         )
         self.step_key = step_key
         self.attempts = attempts
+        # Stored with the error, so that failures can be told apart by what was behind them.
+        self.cause = type(cause).__name__
+        self.cause_code = cause.code if isinstance(cause, HoldfastError) else "exception"
 
 
 class StepTimeoutError(JobError):

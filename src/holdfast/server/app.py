@@ -10,15 +10,18 @@ from fastapi import APIRouter, FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
+from starlette.responses import RedirectResponse
 
 from holdfast.server import (
     artifacts,
+    console,
     errors_page,
     events,
     job_tokens,
     jobs,
     keys,
     kinds,
+    operations,
     records,
     websocket,
 )
@@ -49,11 +52,12 @@ ROUTERS = (
     keys.router,
     events.router,
     websocket.router,
+    operations.router,
 )
 """All resources, each with its own path below `/api/v1`."""
 
 
-ROOT_ROUTERS = (errors_page.router,)
+ROOT_ROUTERS = (errors_page.router, console.router)
 """What has a place of its own."""
 
 EXPOSED_HEADERS = (
@@ -110,10 +114,15 @@ def create_api(open_service: OpenService, options: ServiceOptions) -> FastAPI:
         )
     api.add_middleware(ResponseHeaders, https=options.public_url.startswith("https://"))
     api.include_router(create_router(open_service))
+    api.add_api_route("/", _to_console, include_in_schema=False)
     api.add_exception_handler(HTTPException, _told)
     api.add_exception_handler(RequestValidationError, _told)
     api.add_exception_handler(Exception, _told)
     return api
+
+
+async def _to_console() -> RedirectResponse:
+    return RedirectResponse("/console", 303)
 
 
 async def _told(_: Request, error: Exception) -> Response:

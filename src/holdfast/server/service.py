@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from starlette.requests import HTTPConnection
 
 from holdfast.server.rate_limit import GoodKeys
+from holdfast.server.tries import Tries
 
 if TYPE_CHECKING:
     from holdfast.clock import Clock
@@ -49,6 +50,8 @@ class Service:
     options: ServiceOptions
     tokens: Tokens
     good_keys: GoodKeys = field(default_factory=GoodKeys)
+    sign_ins: Tries = field(default_factory=lambda: Tries(limit=10, seconds=60))
+    """Failed tries to sign in to the console, by address."""
     closing: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the server begins to stop: streams end, so that their clients go elsewhere."""
 

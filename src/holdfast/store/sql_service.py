@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from holdfast.store import artifacts, keys
+from holdfast.store import artifacts, insight, keys
 from holdfast.store.positions import find_positions
 
 if TYPE_CHECKING:
@@ -12,8 +12,16 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from holdfast.model import Artifact
-    from holdfast.store.service import ApiKey, Position
-    from holdfast.store.transaction import Connection, Transaction
+    from holdfast.store.service import (
+        ApiKey,
+        LaneUse,
+        Position,
+        QueueState,
+        Spend,
+        SpendQuery,
+        WorkerState,
+    )
+    from holdfast.store.transaction import Connection, Dialect, Transaction
 
 T = TypeVar("T")
 
@@ -33,10 +41,11 @@ class Read(Protocol):
 class SqlServiceStore:
     """`holdfast.store.service.ServiceStore` beside the store of the same database."""
 
-    def __init__(self, write: Write, read: Read) -> None:
+    def __init__(self, write: Write, read: Read, dialect: Dialect) -> None:
         """Share the connections of a store."""
         self._write = write
         self._read = read
+        self._dialect = dialect
 
     # keys --------------------------------------------------------------------------------------
 
@@ -64,3 +73,17 @@ class SqlServiceStore:
 
     async def find_positions(self, job_ids: Sequence[str]) -> Mapping[str, Position]:
         return await self._read(lambda connection: find_positions(connection, job_ids))
+
+    # for operators -----------------------------------------------------------------------------
+
+    async def list_queues(self, at: datetime) -> Sequence[QueueState]:
+        return await self._read(lambda connection: insight.list_queues(connection, self._dialect, at))
+
+    async def list_workers(self) -> Sequence[WorkerState]:
+        return await self._read(insight.list_workers)
+
+    async def list_lanes(self, at: datetime) -> Sequence[LaneUse]:
+        return await self._read(lambda connection: insight.list_lanes(connection, at))
+
+    async def sum_spend(self, query: SpendQuery) -> Sequence[Spend]:
+        return await self._read(lambda connection: insight.sum_spend(connection, query))
