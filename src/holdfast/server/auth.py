@@ -122,12 +122,25 @@ def allowed(action: Action, *, one_job: bool = True) -> Callable[..., Awaitable[
     async def check(
         connection: HTTPConnection, _: Annotated[None, Depends(_bearer_scheme)]
     ) -> Principal:
-        principal = await authenticate(connection)
-        if action not in principal.actions or not (one_job or principal.job_id is None):
+        principal = await authorize(connection, action)
+        if not (one_job or principal.job_id is None):
             raise AccessDeniedError(name=principal.name, action=action)
         return principal
 
     return check
+
+
+async def authorize(connection: HTTPConnection, action: Action) -> Principal:
+    """Return who is asking if that may do `action`.
+
+    Raises:
+        NotAuthenticatedError: Nobody known, or a key that is no longer good.
+        AccessDeniedError: The key does not allow the action.
+    """
+    principal = await authenticate(connection)
+    if action not in principal.actions:
+        raise AccessDeniedError(name=principal.name, action=action)
+    return principal
 
 
 Submitter = Annotated[Principal, Depends(allowed(Action.SUBMIT))]

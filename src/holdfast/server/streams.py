@@ -17,7 +17,7 @@ from holdfast.errors import (
     TooManyStreamsError,
 )
 from holdfast.server.access import Action
-from holdfast.server.auth import allowed, reach
+from holdfast.server.auth import authorize, reach
 from holdfast.server.feed import Feed
 from holdfast.server.open_files import OTHERS_MAX, open_files_max
 
@@ -64,7 +64,7 @@ class Streams:
             InvalidInputError: The job has no event of that number.
             StreamsFullError, TooManyStreamsError: There are as many streams as there may be.
         """
-        principal = await _content_reader(connection)
+        principal = await authorize(connection, Action.CONTENT)
         job = await reach(self._service, principal, job_id)
         if after > job.event_seq:
             raise InvalidInputError(
@@ -128,7 +128,7 @@ class Stream:
 
     async def _check(self) -> None:
         try:
-            await _content_reader(self._connection)
+            await authorize(self._connection, Action.CONTENT)
         except (NotAuthenticatedError, AccessDeniedError):
             raise
         except HoldfastError:
@@ -155,6 +155,3 @@ def read_seq(text: str, what: str) -> int:
             hint="send the id of the last event that you have, or nothing to start from the first",
         )
     return int(text)
-
-
-_content_reader = allowed(Action.CONTENT)

@@ -14,7 +14,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from holdfast.errors import AccessDeniedError, HoldfastError, InvalidInputError
 from holdfast.server.access import Action
-from holdfast.server.auth import SESSION_COOKIE, allowed, given_key
+from holdfast.server.auth import SESSION_COOKIE, given_key
 from holdfast.server.problems import status_of
 from holdfast.server.service import Service, service_of
 from holdfast.server.streams import Stream, Streams, read_seq, streams_of
@@ -114,7 +114,7 @@ async def _obey(websocket: WebSocket, here: Service, job_id: str, text: str | No
         raise InvalidInputError(
             "a message was not understood", hint='the only one is {"type": "cancel"}'
         ) from None
-    await _controller(websocket)
+    await authorize(websocket, Action.CONTROL)
     await here.client.cancel(job_id)
 
 
@@ -139,6 +139,3 @@ def _check_origin(websocket: WebSocket, here: Service) -> None:
 def _fitting(reason: str) -> str:
     """Cut a reason to what a close frame holds."""
     return reason.encode()[:_REASON_BYTES_MAX].decode(errors="ignore")
-
-
-_controller = allowed(Action.CONTROL)
