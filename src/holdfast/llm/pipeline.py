@@ -36,6 +36,7 @@ class Pipeline:
 
     def __init__(self, config: LLMConfig, *, lanes: Lanes, ledger: Ledger | None, clock: Clock) -> None:
         self._ledger = ledger
+        self._clock = clock
         self._hold_seconds = config.hold_seconds
         self.limiter = Limiter(lanes, clock)
         self.keeper = LaneKeeper(lanes, self.limiter, clock, rate_share=config.rate_share)
