@@ -10,6 +10,7 @@ import hashlib
 import os
 import random
 import time
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 """Crockford's base 32: no I, L, O, U."""
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _RANDOM_BITS = 80
 _DERIVED_CHARACTERS = 26
 
@@ -53,6 +55,21 @@ def new_id(prefix: str) -> str:
     """
     number = (_time_ns() // 1_000_000 << _RANDOM_BITS) | int.from_bytes(_random_bytes(10))
     return f"{prefix}_{_base32(number, 26)}"
+
+
+def first_id(prefix: str, at: datetime) -> str:
+    """Return the lowest id that `new_id` can give at the millisecond of `at`, to compare ids with it.
+
+    A time before 1970 or after the year 10889 counts as the first or last there is.
+    """
+    milliseconds = (at - _EPOCH) // timedelta(milliseconds=1)
+    return f"{prefix}_{_base32(min(max(0, milliseconds), 2**48 - 1) << _RANDOM_BITS, 26)}"
+
+
+def new_secret(prefix: str, characters: int = 32) -> str:
+    """Return `prefix_` and random characters of 5 bits each from the machine's strong generator."""
+    bits = int.from_bytes(os.urandom((characters * 5 + 7) // 8))
+    return f"{prefix}_{_base32(bits, characters)}"
 
 
 def derived_id(prefix: str, *parts: str) -> str:

@@ -225,6 +225,8 @@ class Job:
     """When it became terminal."""
     active_seconds: float = 0.0
     """Time under a worker in settled attempts."""
+    traceparent: str | None = None
+    """The trace that its submission belongs to, as a W3C `traceparent`; what runs it goes on with it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

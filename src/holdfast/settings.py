@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ipaddress
 import re
 from contextvars import ContextVar
 from pathlib import Path
@@ -90,6 +91,27 @@ class Settings(BaseSettings):
     lease_seconds: Annotated[float, Field(ge=1, le=3600)] = 10.0
     """How long a worker that gives no sign of life keeps its jobs; shorter is quicker to notice a dead
     worker and quicker to take jobs from one that was only held up."""
+    host: str = "127.0.0.1"
+    """Address that `serve` listens on; anything but loopback asks for keys."""
+    port: Annotated[int, Field(ge=0, le=65535)] = 8000
+    """Port that `serve` listens on; 0 for any free one."""
+    public_url: str = ""
+    """Where the service is reached from outside, for links; the address it listens on by default."""
+    auth: Literal["auto", "required"] = "auto"
+    """Whether every request needs a key; auto lets everybody in on loopback, and only there."""
+    secret: SecretStr | None = None
+    """Secrets of 32 characters or more that sign tokens and sessions, separated by commas; the first one
+    signs, all of them are accepted. Unset: one is made and kept in the home folder."""
+    cors_origins: str = ""
+    """Origins of web pages that may call the API, separated by commas; none by default."""
+    body_bytes_max: Annotated[int, Field(ge=1024, le=64 * 1024**2)] = 1024**2
+    """Largest body of a request."""
+    client_requests_per_minute: Annotated[int, Field(ge=1)] = 6_000
+    """Requests of one key, or of one address without a key, that each server process answers."""
+    url: str | None = Field(default=None, repr=False)
+    """A running service that the command line speaks to, instead of opening the store itself."""
+    api_key: SecretStr | None = None
+    """Key to that service."""
     keep_days: Annotated[float, Field(gt=0, le=36_500)] | None = None
     """How long jobs whose kind says nothing else are kept once they have ended; always by default."""
     log_level: Literal["debug", "info", "warning", "error"] = "warning"
@@ -136,6 +158,26 @@ class Settings(BaseSettings):
         return self.artifacts or str(self.home / "artifacts")
 
     @property
+    def open_access(self) -> bool:
+        """Whether requests without a key are an operator's: only where nobody else reaches the port."""
+        return self.auth == "auto" and is_loopback(self.host)
+
+    @property
+    def cors_origin_list(self) -> tuple[str, ...]:
+        """The origins of web pages that may call the API.
+
+        Raises:
+            ConfigError: One is the wildcard, and the service can be reached from elsewhere.
+        """
+        found = tuple(one.strip().rstrip("/") for one in self.cors_origins.split(",") if one.strip())
+        if "*" in found and not self.open_access:
+            raise ConfigError(
+                "HOLDFAST_CORS_ORIGINS allows every web page",
+                hint="name the origins, such as https://shop.example",
+            )
+        return found
+
+    @property
     def uses_home(self) -> bool:
         """Whether anything is kept in the home folder."""
         return not (self.store and self.artifacts)
@@ -146,6 +188,16 @@ class Settings(BaseSettings):
         if self.provider == "auto":
             return bool(self.openai_api_key or self.openai_base_url)
         return self.provider == "openai"
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether only this machine reaches an address to listen on."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
 
 
 @contextlib.contextmanager

@@ -20,7 +20,7 @@ def error_classes(module: ModuleType) -> list[type[HoldfastError]]:
         for member in vars(module).values()
         if inspect.isclass(member)
         and issubclass(member, HoldfastError)
-        and member.__module__ == module.__name__
+        and member.__module__.startswith(module.__name__)
     ]
 
 

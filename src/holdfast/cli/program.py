@@ -10,7 +10,19 @@ from typing import Annotated
 
 import typer
 
-from holdfast.cli import doctor, jobs_change, jobs_look, migrate, prune, report, sealing, subject, worker
+from holdfast.cli import (
+    doctor,
+    jobs_change,
+    jobs_look,
+    keys,
+    migrate,
+    prune,
+    report,
+    sealing,
+    serve,
+    subject,
+    worker,
+)
 from holdfast.cli.exits import ExitStatus, status_of_error
 from holdfast.cli.session import Session
 from holdfast.errors import HoldfastError
@@ -28,6 +40,9 @@ _sealing = typer.Typer(
     help="Make keys that seal data at rest.", no_args_is_help=True, rich_markup_mode=None
 )
 
+_keys = typer.Typer(
+    help="Make, list and revoke keys to the service.", no_args_is_help=True, rich_markup_mode=None
+)
 _subject = typer.Typer(
     help="Give or delete what is on record of one person.", no_args_is_help=True, rich_markup_mode=None
 )
@@ -73,6 +88,11 @@ def configure(
 program.command("report")(report.report)
 program.add_typer(_jobs, name="jobs")
 program.command("worker")(worker.worker)
+program.command("serve")(serve.serve)
+program.add_typer(_keys, name="keys")
+_keys.command("new")(keys.new_key)
+_keys.command("list")(keys.list_keys)
+_keys.command("revoke")(keys.revoke_key)
 program.command("doctor")(doctor.doctor)
 program.command("migrate")(migrate.migrate)
 program.add_typer(_sealing, name="sealing")

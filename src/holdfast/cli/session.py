@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from holdfast.engine.client import JobClient
     from holdfast.settings import Settings
+    from holdfast.store.service import ServiceStore
     from holdfast.wiring import App
 
 LogLevel = Literal["debug", "info", "warning", "error"]
@@ -73,6 +74,27 @@ class Session:
         self.start_logging()
         async with App(self.settings).client() as client:
             yield client
+
+    @contextlib.asynccontextmanager
+    async def records(self) -> AsyncIterator[ServiceStore]:
+        """Give what the HTTP service keeps beside jobs: keys and webhooks.
+
+        Raises:
+            ConfigError, StoreError: The store cannot be used.
+        """
+        from holdfast.store import open_store
+
+        settings = self.settings
+        self.start_logging()
+        if settings.uses_home:
+            from holdfast.wiring.opening import prepare_home
+
+            prepare_home(settings.home)
+        store = await open_store(settings.store_url)
+        try:
+            yield store.service
+        finally:
+            await store.close()
 
 
 def session_of(context: typer.Context) -> Session:

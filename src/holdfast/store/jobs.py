@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from holdfast.errors import IdempotencyConflictError, InvalidInputError, JobNotFoundError
+from holdfast.ids import first_id
 from holdfast.model import Job, JobStatus
 from holdfast.store import checkpoints, hints
 from holdfast.store.base import JobRecords, Submitted
@@ -43,9 +44,9 @@ _INSERT = """
 INSERT INTO jobs
     (job_id, kind, queue, status, priority, tenant, subject, idempotency_key, parent, parent_id,
      concurrency_key, concurrency_limit, event_seq, budget_nanos, budget_tokens, created_at,
-     available_at, announced_at)
+     available_at, announced_at, traceparent)
 VALUES (?, ?, ?, 'queued', ?, ?, COALESCE(CAST(? AS TEXT), (SELECT subject FROM jobs WHERE id = ?)),
-    ?, ?, ?, ?, ?, 1, ?, ?, ?, ?, ?)
+    ?, ?, ?, ?, ?, 1, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (job_id) DO NOTHING
 RETURNING id, subject
 """
@@ -94,9 +95,15 @@ def list_jobs(connection: Connection, query: JobQuery) -> list[Job]:
         # By number, as the index has it.
         conditions.append("parent = (SELECT id FROM jobs AS parents WHERE parents.job_id = ?)")
         arguments.append(query.parent_id)
-    if query.before is not None:
-        conditions.append("job_id < ?")
-        arguments.append(query.before)
+    bounds = {
+        "job_id < ?": query.before,
+        "job_id < ? ": query.created_before and first_id("job", query.created_before),
+        "job_id >= ?": query.created_since and first_id("job", query.created_since),
+    }
+    for condition, bound in bounds.items():
+        if bound is not None:
+            conditions.append(condition)
+            arguments.append(bound)
     where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
     rows = connection.execute(
         f"{_JOINED}{where} ORDER BY job_id DESC LIMIT ?", (*arguments, query.limit)
@@ -134,7 +141,7 @@ def insert_job(tx: Transaction, new: NewJob) -> Submitted:
             *(new.job_id, new.kind, new.queue, new.priority, new.tenant, new.subject, parent_row),
             *(new.idempotency_key, parent_row, parent_id, new.concurrency_key),
             *(new.concurrency_limit, budget_nanos, budget_tokens, tx.now, available_at),
-            0 if delay else tx.now,
+            *(0 if delay else tx.now, new.traceparent),
         ),
     ).fetchone()
     if row is None:
@@ -164,6 +171,7 @@ def insert_job(tx: Transaction, new: NewJob) -> Submitted:
         budget=budget_from(budget_nanos, budget_tokens),
         created_at=moment(tx.now),
         available_at=moment(available_at),
+        traceparent=new.traceparent,
     )
     return Submitted(job=job, created=True)
 

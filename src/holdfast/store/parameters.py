@@ -74,6 +74,8 @@ class NewJob:
     budget: Budget = field(default_factory=Budget)
     delay: timedelta | None = None
     """Not claimed before this much later."""
+    traceparent: str | None = None
+    """The trace that the submission belongs to; not part of the request, so no conflict of keys."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +99,10 @@ class JobQuery:
     """Only children of this job."""
     before: str | None = None
     """Only jobs whose id sorts before this one: the cursor of the previous page."""
+    created_since: datetime | None = None
+    """Only jobs submitted at this time or later, to the millisecond; children count as their parent."""
+    created_before: datetime | None = None
+    """Only jobs submitted before this time."""
     limit: int = 50
     """1 to 1,000."""
 

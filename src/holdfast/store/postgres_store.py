@@ -59,6 +59,7 @@ class PostgresStore(SqlStore):
         Raises:
             ConfigError: The URL cannot be read.
         """
+        super().__init__()
         self.hints = Hints()
         self.place = Place(url)
         self._clock = None if clock is None or isinstance(clock, SystemClock) else clock

@@ -120,7 +120,7 @@ JOB_COLUMNS = (
     "wake_seq", "budget_nanos", "budget_tokens", "calls", "input_tokens", "cached_tokens",
     "output_tokens", "spent_nanos", "unpriced_calls", "uncertain_calls", "uncertain_nanos",
     "reserved_calls", "reserved_tokens", "reserved_nanos", "progress", "cancel_requested_at",
-    "created_at", "available_at", "started_at", "finished_at", "active_seconds",
+    "created_at", "available_at", "started_at", "finished_at", "active_seconds", "traceparent",
 )  # fmt: skip
 """Columns of a row for `job_from`, in its order; the payload row follows as a second tuple."""
 
@@ -137,7 +137,7 @@ def job_from(row: Row, payload: Sequence[bytes | None]) -> Job:
         _, budget_nanos, budget_tokens, calls, input_tokens, cached_tokens,
         output_tokens, spent, unpriced, uncertain_calls, uncertain,
         _, reserved_tokens, reserved, progress, cancel_requested_at, created_at,
-        available_at, started_at, finished_at, active_seconds,
+        available_at, started_at, finished_at, active_seconds, traceparent,
     ) = row  # fmt: skip
     job_input, output, error = payload
     return Job(
@@ -183,6 +183,7 @@ def job_from(row: Row, payload: Sequence[bytes | None]) -> Job:
         started_at=optional_moment(started_at),
         finished_at=optional_moment(finished_at),
         active_seconds=float(active_seconds),
+        traceparent=traceparent,
     )
 
 

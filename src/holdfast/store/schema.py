@@ -85,6 +85,7 @@ jobs = Table(
     Column("started_at", BigInteger),
     Column("finished_at", BigInteger),
     Column("active_seconds", Float, nullable=False, server_default=text("0")),
+    Column("traceparent", Text),
     UniqueConstraint("job_id"),
     # Never reused, so that a lease of a pruned job cannot fit a later one.
     sqlite_autoincrement=True,
@@ -102,6 +103,8 @@ _FINISHED = text("finished_at IS NOT NULL AND parent IS NULL")
 _BLOB = text("blob IS NOT NULL")
 _KEYED = text("idempotency_key IS NOT NULL AND tenant IS NOT NULL")
 _KEYED_ALONE = text("idempotency_key IS NOT NULL AND tenant IS NULL")
+_OWNED = text("tenant IS NOT NULL")
+_ENDED = text("ended_at IS NOT NULL")
 
 # Queue and kind lie in the index so that a long backlog of other queues is passed over without
 # reading its rows.
@@ -157,6 +160,9 @@ Index(
     sqlite_where=_SUBJECT,
     postgresql_where=_SUBJECT,
 )
+# Lists of one tenant's or one kind's jobs, newest first.
+Index("jobs_tenant", jobs.c.tenant, jobs.c.job_id, sqlite_where=_OWNED, postgresql_where=_OWNED)
+Index("jobs_kind", jobs.c.kind, jobs.c.job_id)
 Index("jobs_finished", jobs.c.finished_at, sqlite_where=_FINISHED, postgresql_where=_FINISHED)
 Index(
     "jobs_kind_finished",
@@ -250,6 +256,8 @@ calls = Table(
     Column("ended_at", BigInteger),
     UniqueConstraint("job", "call_id"),
 )
+# What was spent between two moments.
+Index("calls_ended", calls.c.ended_at, sqlite_where=_ENDED, postgresql_where=_ENDED)
 
 step_history = Table(
     "step_history",
@@ -289,4 +297,30 @@ lanes = Table(
     Column("held_until", BigInteger),
     Column("held_reason", Text),
     Column("turns", LargeBinary),
+)
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("key_id", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("digest", LargeBinary, nullable=False),
+    Column("tenant", Text),
+    Column("kinds", LargeBinary),
+    Column("actions", LargeBinary, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger),
+    Column("revoked_at", BigInteger),
+)
+
+webhooks = Table(
+    "webhooks",
+    metadata,
+    Column("webhook_id", Text, primary_key=True),
+    Column("tenant", Text),
+    Column("url", Text, nullable=False),
+    Column("secret", LargeBinary, nullable=False),
+    Column("kinds", LargeBinary),
+    Column("statuses", LargeBinary, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
 )

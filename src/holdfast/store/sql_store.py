@@ -9,6 +9,7 @@ from holdfast.model import JobStatus
 from holdfast.store import checkpoints, controls, jobs, lanes, leases, pruning, usage, workers
 from holdfast.store import events as _events
 from holdfast.store.bounds import check_job_id, check_name, check_names, check_new_job, check_seq
+from holdfast.store.sql_service import SqlServiceStore
 from holdfast.store.versions import HEAD
 
 if TYPE_CHECKING:
@@ -50,6 +51,10 @@ class SqlStore(abc.ABC):
     hints: Hints
     created = False
     """Whether opening found no tables and made them."""
+
+    def __init__(self) -> None:
+        self.service = SqlServiceStore(self._write_alone, self._read)
+        """What the HTTP service keeps and asks beside jobs, in the same database."""
 
     @abc.abstractmethod
     async def open(self) -> None:

@@ -57,6 +57,7 @@ class SqliteStore(SqlStore):
             synchronous: With NORMAL, a power loss may take the last commits; a crash never does.
             busy_seconds: How long a write waits for another process's lock.
         """
+        super().__init__()
         self.hints = Hints()
         self.path = os.fspath(path)
         self._clock: Clock = clock or SystemClock()

@@ -1,0 +1,146 @@
+"""Every exception of Holdfast.
+
+HoldfastError(code, hint)
+├── ConfigError            UnknownJobKindError · DuplicateJobKindError · SchemaVersionError
+├── RequestError           JobNotFoundError · InvalidInputError · IdempotencyConflictError
+│                          · JobFinishedError · JobNotFinishedError · NotAuthenticatedError
+│                          · AccessDeniedError
+├── JobError               RetryLaterError · FatalError · StepFailedError · StepTimeoutError
+│                          · DuplicateStepError · StepUsageError · ValueTooLargeError
+│                          · UnserializableValueError · CheckpointTypeError · CheckpointConflictError
+│                          · BudgetExceededError · MapFailedError · IsolationError
+│                          · JobTimeoutError · SoftLimitError · PoisonJobError · JobFailedError
+│                          · JobCancelledError · SignalTimeoutError
+├── StoreError             StoreUnavailableError (transient) · StoreFullError · StoreCorruptError
+│                          · SealedValueError
+├── ArtifactError          ArtifactUnavailableError (transient)
+├── DispatchError
+└── LLMError               RateLimitedError · ProviderUnavailableError · ProviderTimeoutError
+                           · ContextTooLongError · ContentRefusedError · InvalidResponseError
+                           · TruncatedResponseError · ProviderRequestError · AccountRefusedError
+                           · LaneHeldError
+signal (BaseException):    LeaseLost
+
+A message says what happened to which thing, the limit or cause, and what to do.
+`code` is stable and has a row in `docs/errors.md`.
+"""
+
+from holdfast.errors.base import (
+    HoldfastError,
+    LeaseLost,
+)
+from holdfast.errors.job import (
+    BudgetExceededError,
+    CheckpointConflictError,
+    CheckpointTypeError,
+    DuplicateStepError,
+    FatalError,
+    IsolationError,
+    JobCancelledError,
+    JobError,
+    JobFailedError,
+    JobTimeoutError,
+    MapFailedError,
+    PoisonJobError,
+    RetryLaterError,
+    SignalTimeoutError,
+    SoftLimitError,
+    StepFailedError,
+    StepTimeoutError,
+    StepUsageError,
+    UnserializableValueError,
+    ValueTooLargeError,
+)
+from holdfast.errors.llm import (
+    AccountRefusedError,
+    ContentRefusedError,
+    ContextTooLongError,
+    InvalidResponseError,
+    LaneHeldError,
+    LLMError,
+    ProviderRequestError,
+    ProviderTimeoutError,
+    ProviderUnavailableError,
+    RateLimitedError,
+    TruncatedResponseError,
+)
+from holdfast.errors.request import (
+    AccessDeniedError,
+    ConfigError,
+    DuplicateJobKindError,
+    IdempotencyConflictError,
+    InvalidInputError,
+    JobFinishedError,
+    JobNotFinishedError,
+    JobNotFoundError,
+    NotAuthenticatedError,
+    RequestError,
+    SchemaVersionError,
+    UnknownJobKindError,
+)
+from holdfast.errors.seams import (
+    ArtifactError,
+    ArtifactUnavailableError,
+    DispatchError,
+    SealedValueError,
+    StoreCorruptError,
+    StoreError,
+    StoreFullError,
+    StoreUnavailableError,
+)
+
+__all__ = [
+    "AccessDeniedError",
+    "AccountRefusedError",
+    "ArtifactError",
+    "ArtifactUnavailableError",
+    "BudgetExceededError",
+    "CheckpointConflictError",
+    "CheckpointTypeError",
+    "ConfigError",
+    "ContentRefusedError",
+    "ContextTooLongError",
+    "DispatchError",
+    "DuplicateJobKindError",
+    "DuplicateStepError",
+    "FatalError",
+    "HoldfastError",
+    "IdempotencyConflictError",
+    "InvalidInputError",
+    "InvalidResponseError",
+    "IsolationError",
+    "JobCancelledError",
+    "JobError",
+    "JobFailedError",
+    "JobFinishedError",
+    "JobNotFinishedError",
+    "JobNotFoundError",
+    "JobTimeoutError",
+    "LLMError",
+    "LaneHeldError",
+    "LeaseLost",
+    "MapFailedError",
+    "NotAuthenticatedError",
+    "PoisonJobError",
+    "ProviderRequestError",
+    "ProviderTimeoutError",
+    "ProviderUnavailableError",
+    "RateLimitedError",
+    "RequestError",
+    "RetryLaterError",
+    "SchemaVersionError",
+    "SealedValueError",
+    "SignalTimeoutError",
+    "SoftLimitError",
+    "StepFailedError",
+    "StepTimeoutError",
+    "StepUsageError",
+    "StoreCorruptError",
+    "StoreError",
+    "StoreFullError",
+    "StoreUnavailableError",
+    "TruncatedResponseError",
+    "UnknownJobKindError",
+    "UnserializableValueError",
+    "ValueTooLargeError",
+]

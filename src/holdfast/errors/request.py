@@ -1,0 +1,142 @@
+"""Errors of whoever sets up, and of whoever asks."""
+
+from __future__ import annotations
+
+from holdfast.errors.base import HoldfastError
+
+
+class ConfigError(HoldfastError):
+    """Settings or registrations that cannot work; raised at start, before any job runs."""
+
+    code = "config"
+
+
+class UnknownJobKindError(ConfigError):
+    """No job of that kind is registered in this application."""
+
+    code = "unknown_job_kind"
+
+    def __init__(self, *, kind: str, known: tuple[str, ...]) -> None:
+        listed = ", ".join(repr(name) for name in known) or "none"
+        super().__init__(
+            f"job kind {kind!r} is not registered; registered kinds: {listed}",
+            hint="check the spelling, or import the module that defines the job before submitting",
+        )
+        self.kind = kind
+
+
+class DuplicateJobKindError(ConfigError):
+    """Two functions were registered under one kind."""
+
+    code = "duplicate_job_kind"
+
+    def __init__(self, *, kind: str) -> None:
+        super().__init__(
+            f"job kind {kind!r} is registered twice", hint="give one of the two functions another kind"
+        )
+        self.kind = kind
+
+
+class SchemaVersionError(ConfigError):
+    """The database is at a schema that this release does not work with."""
+
+    code = "schema_version"
+
+    def __init__(self, *, found: str, needed: str, newer: bool) -> None:
+        hint = (
+            "upgrade this process to the release that wrote the database"
+            if newer
+            else "run 'holdfast migrate' (safe while workers are running)"
+        )
+        super().__init__(f"database is at schema {found!r}, this release needs {needed!r}", hint=hint)
+        self.found = found
+        self.needed = needed
+        self.newer = newer
+
+
+class RequestError(HoldfastError):
+    """A caller asked for something that cannot be done; nothing was changed."""
+
+    code = "request"
+
+
+class JobNotFoundError(RequestError):
+    """No job has that id."""
+
+    code = "job_not_found"
+
+    def __init__(self, *, job_id: str) -> None:
+        super().__init__(
+            f"job {job_id!r} does not exist in this store",
+            hint="check the id with 'holdfast jobs list'; pruned jobs are gone",
+        )
+        self.job_id = job_id
+
+
+class InvalidInputError(RequestError):
+    """An input does not fit what the job kind or the call declares."""
+
+    code = "invalid_input"
+
+
+class IdempotencyConflictError(RequestError):
+    """The idempotency key belongs to a job with another kind or input."""
+
+    code = "idempotency_conflict"
+
+    def __init__(self, *, key: str, job_id: str) -> None:
+        super().__init__(
+            f"key {key!r} already belongs to job {job_id!r} with a different input",
+            hint="reuse the key only for the same request",
+        )
+        self.key = key
+        self.job_id = job_id
+
+
+class JobFinishedError(RequestError):
+    """The job is terminal, so it can no longer be changed in this way."""
+
+    code = "job_finished"
+
+    def __init__(self, *, job_id: str, status: str, action: str) -> None:
+        super().__init__(
+            f"job {job_id!r} cannot {action}: it is already {status!r}",
+            hint="'retry' runs a failed or cancelled job again, 'fork' copies a finished one",
+        )
+        self.job_id = job_id
+
+
+class JobNotFinishedError(RequestError):
+    """The job is not terminal yet, so it cannot be retried."""
+
+    code = "job_not_finished"
+
+    def __init__(self, *, job_id: str, status: str, action: str) -> None:
+        super().__init__(
+            f"job {job_id!r} cannot {action}: it is {status!r}",
+            hint="wait until it has failed or was cancelled, or cancel it first",
+        )
+        self.job_id = job_id
+
+
+class NotAuthenticatedError(RequestError):
+    """The service does not know who is asking."""
+
+    code = "not_authenticated"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(
+            message, hint="send a key as 'Authorization: Bearer …'; 'holdfast keys' makes one"
+        )
+
+
+class AccessDeniedError(RequestError):
+    """The key does not allow what was asked for."""
+
+    code = "access_denied"
+
+    def __init__(self, *, name: str, action: str) -> None:
+        super().__init__(
+            f"key {name!r} does not allow {action!r}", hint="use a key that was made with this action"
+        )
+        self.action = action

@@ -1,0 +1,134 @@
+"""Who may do what: keys, what they allow, and whose jobs they reach."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from holdfast.errors import InvalidInputError
+from holdfast.ids import new_secret
+from holdfast.store.service import ApiKey
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from datetime import datetime, timedelta
+
+    from holdfast.model import Job
+
+_PREFIX = "hf"
+_ID_CHARACTERS = 10
+
+
+class Action(StrEnum):
+    """What a key may allow; each stands for itself."""
+
+    SUBMIT = "submit"
+    """Submit and fork jobs."""
+    READ = "read"
+    """See that jobs exist: status, progress, steps, usage and money."""
+    CONTENT = "content"
+    """See what jobs hold: inputs, outputs, events, artifacts."""
+    CONTROL = "control"
+    """Cancel, retry and signal jobs, change their budget."""
+    WEBHOOKS = "webhooks"
+    """Say where the ends of jobs are told."""
+    ADMIN = "admin"
+    """See workers, queues, lanes and metrics, and manage keys."""
+
+
+ALL_ACTIONS = frozenset(Action)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Principal:
+    """On whose behalf a request is made."""
+
+    name: str
+    """For logs and pages: the id of a key, or who else."""
+    actions: frozenset[Action]
+    tenant: str | None = None
+    """The only tenant whose jobs it reaches; None for those of all tenants."""
+    kinds: frozenset[str] | None = None
+    """The only kinds it reaches; None for all."""
+    job_id: str | None = None
+    """The only job it reaches; None for all."""
+
+    def sees(self, job: Job) -> bool:
+        """Whether the job is within reach; one that is not does not exist for this principal."""
+        return (
+            (self.tenant is None or job.tenant == self.tenant)
+            and (self.kinds is None or job.kind in self.kinds)
+            and (self.job_id is None or job.job_id == self.job_id)
+        )
+
+
+OPERATOR = Principal(name="local", actions=ALL_ACTIONS)
+"""Whoever is on this machine, where access is open."""
+
+
+def make_key(
+    *,
+    name: str,
+    actions: Iterable[Action],
+    at: datetime,
+    tenant: str | None = None,
+    kinds: Iterable[str] | None = None,
+    lifetime: timedelta | None = None,
+) -> tuple[str, ApiKey]:
+    """Return a new key, to be shown once, and what is kept of it.
+
+    Raises:
+        InvalidInputError: It allows nothing, or has no name.
+    """
+    allowed = tuple(sorted(set(actions)))
+    if not name.strip() or not allowed:
+        raise InvalidInputError(
+            f"key {name!r} with actions {list(allowed)!r} is of no use",
+            hint="give it a name and at least one action",
+        )
+    key_id = new_secret(_PREFIX, _ID_CHARACTERS)
+    key = new_secret(key_id)
+    return key, ApiKey(
+        key_id=key_id,
+        name=name.strip(),
+        digest=_digest(key),
+        tenant=tenant,
+        kinds=None if kinds is None else tuple(sorted(set(kinds))),
+        actions=allowed,
+        created_at=at,
+        expires_at=None if lifetime is None else at + lifetime,
+    )
+
+
+def key_id_of(key: str) -> str | None:
+    """Return the public part of a key; None if the text is no key of this service."""
+    key_id, _, secret = key.rpartition("_")
+    return key_id if key_id.startswith(f"{_PREFIX}_") and secret else None
+
+
+def principal_of(key: str, found: ApiKey | None, at: datetime) -> Principal | None:
+    """Return whom a key stands for; None if it is unknown, wrong, expired or revoked."""
+    if found is None or not hmac.compare_digest(found.digest, _digest(key)):
+        return None
+    return principal_in_force(found, at)
+
+
+def principal_in_force(found: ApiKey, at: datetime) -> Principal | None:
+    """Return whom a stored key stands for; None if it is expired or revoked."""
+    if found.revoked_at is not None or (found.expires_at is not None and found.expires_at <= at):
+        return None
+    known = {action.value for action in Action}
+    return Principal(
+        name=found.key_id,
+        actions=frozenset(Action(action) for action in found.actions if action in known),
+        tenant=found.tenant,
+        kinds=None if found.kinds is None else frozenset(found.kinds),
+    )
+
+
+def _digest(key: str) -> bytes:
+    # A key has 160 random bits: nothing is gained by a slow hash.
+    return hashlib.sha256(key.encode()).digest()

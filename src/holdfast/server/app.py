@@ -1,0 +1,78 @@
+"""The service as an ASGI application, and as a router for others' applications."""
+
+from __future__ import annotations
+
+import contextlib
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+from fastapi import APIRouter, FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
+
+from holdfast.server import jobs
+from holdfast.server.problems import problem_of
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+    from contextlib import AbstractAsyncContextManager
+
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+    from holdfast.server.service import Service, ServiceOptions
+
+    OpenService = Callable[[], AbstractAsyncContextManager[Service]]
+
+ROUTERS = (jobs.router,)
+"""All resources, each with its own path below `/api/v1`."""
+
+
+def create_router(open_service: OpenService) -> APIRouter:
+    """Return all routes as a router, for `include_router` of a FastAPI application.
+
+    The service is opened and closed with the application that it is included in.
+    """
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: Any) -> AsyncIterator[dict[str, Any]]:
+        async with open_service() as service:
+            try:
+                yield {"holdfast": service}
+            finally:
+                service.closing.set()
+
+    router = APIRouter(lifespan=lifespan)
+    for resource in ROUTERS:
+        router.include_router(resource, prefix="/api/v1")
+    return router
+
+
+def create_api(open_service: OpenService, options: ServiceOptions) -> FastAPI:
+    """Return the whole service as an application of its own."""
+    api = FastAPI(
+        title="Holdfast",
+        summary="Durable jobs for long AI work.",
+        version=version("holdfast"),
+        docs_url=None,
+        redoc_url=None,
+        openapi_url="/openapi.json",
+    )
+    if options.cors_origins:
+        api.add_middleware(
+            CORSMiddleware,
+            allow_origins=options.cors_origins,
+            allow_methods=("GET", "POST", "PUT", "PATCH", "DELETE"),
+            allow_headers=("Authorization", "Content-Type", "Idempotency-Key", "Last-Event-ID"),
+            expose_headers=("Location", "Retry-After", "ETag"),
+        )
+    api.include_router(create_router(open_service))
+    api.add_exception_handler(HTTPException, _told)
+    api.add_exception_handler(RequestValidationError, _told)
+    api.add_exception_handler(Exception, _told)
+    return api
+
+
+async def _told(_: Request, error: Exception) -> Response:
+    return problem_of(error)

@@ -1,0 +1,132 @@
+"""Finds out on whose behalf a request comes, and whether that may do what it asks for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+from urllib.parse import urlsplit
+
+from fastapi import Depends
+from starlette.requests import HTTPConnection
+
+from holdfast.errors import AccessDeniedError, JobNotFoundError, NotAuthenticatedError
+from holdfast.server.access import (
+    OPERATOR,
+    Action,
+    Principal,
+    key_id_of,
+    principal_in_force,
+    principal_of,
+)
+from holdfast.server.service import service_of
+from holdfast.settings import is_loopback
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from datetime import timedelta
+
+    from holdfast.model import Job
+    from holdfast.server.service import Service
+    from holdfast.store.service import ApiKey
+
+TOKEN_ACTIONS = frozenset({Action.READ, Action.CONTENT})
+"""What the holder of a job's token may do with that job."""
+
+SESSION_COOKIE = "holdfast_session"
+
+
+async def authenticate(connection: HTTPConnection) -> Principal:
+    """Return who is asking: by `Authorization: Bearer`, the console's cookie, or `?token=` for one job.
+
+    Raises:
+        NotAuthenticatedError: Nobody known, or a key that is no longer good.
+    """
+    service = service_of(connection)
+    given = _bearer(connection) or connection.query_params.get("token")
+    if given is not None:
+        found = await find_principal(service, given)
+        if found is None:
+            raise NotAuthenticatedError("the key is unknown, expired or revoked")
+        return found
+    if SESSION_COOKIE in connection.cookies:
+        found = await find_session(service, connection.cookies[SESSION_COOKIE])
+        if found is not None:
+            return found
+    if service.options.open_access and _is_local(connection):
+        return OPERATOR
+    raise NotAuthenticatedError("the request carries no key")
+
+
+async def find_principal(service: Service, given: str) -> Principal | None:
+    """Return whom a key or a job's token stands for; None if it is not good."""
+    job_id = service.tokens.read_job(given)
+    if job_id is not None:
+        return Principal(name="token", actions=TOKEN_ACTIONS, job_id=job_id)
+    key_id = key_id_of(given)
+    if key_id is None:
+        return None
+    return principal_of(given, await service.records.find_key(key_id), service.clock.now())
+
+
+def session_of(service: Service, key: ApiKey, lifetime: timedelta) -> str:
+    """Return a cookie for a console session: it names the key, does not hold it, and ends with it."""
+    return service.tokens.sign("session", [key.key_id, key.digest.hex()[:32]], lifetime)
+
+
+async def find_session(service: Service, cookie: str) -> Principal | None:
+    """Return whom a session's cookie stands for; None if it is not good or its key no longer is."""
+    named = service.tokens.read("session", cookie)
+    if named is None:
+        return None
+    key_id, mark = named
+    key = await service.records.find_key(key_id)
+    if key is None or key.digest.hex()[:32] != mark:
+        return None
+    return principal_in_force(key, service.clock.now())
+
+
+def allowed(action: Action) -> Callable[[HTTPConnection], Awaitable[Principal]]:
+    """Return a dependency that gives the principal if it may do `action`."""
+
+    async def check(connection: HTTPConnection) -> Principal:
+        principal = await authenticate(connection)
+        if action not in principal.actions:
+            raise AccessDeniedError(name=principal.name, action=action)
+        return principal
+
+    return check
+
+
+Submitter = Annotated[Principal, Depends(allowed(Action.SUBMIT))]
+Reader = Annotated[Principal, Depends(allowed(Action.READ))]
+ContentReader = Annotated[Principal, Depends(allowed(Action.CONTENT))]
+Controller = Annotated[Principal, Depends(allowed(Action.CONTROL))]
+WebhookOwner = Annotated[Principal, Depends(allowed(Action.WEBHOOKS))]
+Admin = Annotated[Principal, Depends(allowed(Action.ADMIN))]
+
+
+async def reach(service: Service, principal: Principal, job_id: str) -> Job:
+    """Return the job if the principal reaches it.
+
+    Raises:
+        JobNotFoundError: There is none, or it is somebody else's: which of both is not told.
+    """
+    job = await service.store.get_job(job_id)
+    if not principal.sees(job):
+        raise JobNotFoundError(job_id=job_id)
+    return job
+
+
+def _bearer(connection: HTTPConnection) -> str | None:
+    scheme, _, given = connection.headers.get("authorization", "").partition(" ")
+    return given.strip() or None if scheme.lower() == "bearer" else None
+
+
+def _is_local(connection: HTTPConnection) -> bool:
+    """Whether a request was meant for this machine, and not brought by a page of another site.
+
+    A name that resolves to 127.0.0.1 lets any web page reach a loopback port; its requests carry
+    that name in their Host, or the page's own in their Origin.
+    """
+    host = urlsplit(f"//{connection.headers.get('host', '')}").hostname or ""
+    origin = connection.headers.get("origin")
+    return is_loopback(host) and (origin is None or is_loopback(urlsplit(origin).hostname or ""))

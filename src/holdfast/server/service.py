@@ -1,0 +1,50 @@
+"""What every request works with, and how a request gets at it."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from starlette.requests import HTTPConnection
+
+if TYPE_CHECKING:
+    from holdfast.clock import Clock
+    from holdfast.engine.client import JobClient
+    from holdfast.engine.registry import Registry
+    from holdfast.server.tokens import Tokens
+    from holdfast.store.base import Store
+    from holdfast.store.service import ServiceStore
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceOptions:
+    """What the service goes by; see the settings of these names."""
+
+    open_access: bool = False
+    """Requests without a key are an operator's."""
+    cors_origins: tuple[str, ...] = ()
+    body_bytes_max: int = 1024**2
+    requests_per_minute: int = 6_000
+    public_url: str = "http://127.0.0.1:8000"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Service:
+    """Everything open that requests need, for as long as the service runs."""
+
+    client: JobClient
+    store: Store
+    records: ServiceStore
+    registry: Registry
+    clock: Clock
+    options: ServiceOptions
+    tokens: Tokens
+    closing: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when the server begins to stop: streams end, so that their clients go elsewhere."""
+
+
+def service_of(connection: HTTPConnection) -> Service:
+    """Return the service that a request or socket came to; it is put there by the router's lifespan."""
+    found: Service = connection.state.holdfast
+    return found

@@ -1,0 +1,67 @@
+"""Settings become the HTTP service."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from holdfast.errors import ConfigError
+
+try:
+    from holdfast.server.app import create_api
+    from holdfast.server.service import Service, ServiceOptions
+except ImportError as error:
+    raise ConfigError(
+        f"the HTTP service cannot be imported: {error}", hint="install 'holdfast[server]'"
+    ) from error
+from holdfast.server.tokens import Tokens
+from holdfast.wiring.secrets import secrets_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractAsyncContextManager
+
+    from fastapi import FastAPI
+
+    from holdfast.clock import Clock
+    from holdfast.engine.registry import Registry
+    from holdfast.settings import Settings
+    from holdfast.wiring.opening import Opened
+
+
+def api_of(
+    settings: Settings, open_service: Callable[[], AbstractAsyncContextManager[Service]]
+) -> FastAPI:
+    """Return the ASGI application that the settings describe.
+
+    Raises:
+        ConfigError: Settings contradict each other.
+    """
+    return create_api(open_service, options_of(settings))
+
+
+def options_of(settings: Settings) -> ServiceOptions:
+    """Return what of the settings the service goes by.
+
+    Raises:
+        ConfigError: Settings contradict each other.
+    """
+    return ServiceOptions(
+        open_access=settings.open_access,
+        cors_origins=settings.cors_origin_list,
+        body_bytes_max=settings.body_bytes_max,
+        requests_per_minute=settings.client_requests_per_minute,
+        public_url=settings.public_url or f"http://{settings.host}:{settings.port}",
+    )
+
+
+def service_of(opened: Opened, registry: Registry, settings: Settings, clock: Clock) -> Service:
+    """Return what requests work with, while everything is open."""
+    return Service(
+        client=opened.client,
+        store=opened.store,
+        records=opened.service,
+        registry=registry,
+        clock=clock,
+        options=options_of(settings),
+        tokens=Tokens(secrets_of(settings), clock),
+    )
