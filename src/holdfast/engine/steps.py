@@ -307,7 +307,7 @@ async def _try(
         refused = True
         tally.tries -= 1
         attempt.emit("budget.exceeded", {"key": call.key, "message": error.message})
-        return functools.partial(_wait_for_budget, attempt, changes)
+        return functools.partial(_wait_for_budget, attempt, changes, error.until)
     except LaneHeldError as error:
         tally.tries -= 1
         return functools.partial(wait_until, attempt, SuspendReason.QUOTA, error.until)
@@ -408,11 +408,23 @@ async def wait_until(attempt: Attempt, reason: SuspendReason, until: datetime) -
             await attempt.clock.sleep(left)
 
 
-async def _wait_for_budget(attempt: Attempt, changes: int) -> None:
-    """Wait until there may be more budget than when the attempt knew of `changes`.
+async def _wait_for_budget(attempt: Attempt, changes: int, until: datetime | None) -> None:
+    """Wait until there may be more budget than when the attempt knew of `changes`, or until `until`.
 
     Siblings in flight give back what they reserved and did not use; only when none is left does
     the job suspend until its budget is raised.
     """
-    with attempt.branches.waiting(Wait(reason=SuspendReason.BUDGET)):
-        await attempt.changed(changes)
+    with attempt.branches.waiting(Wait(reason=SuspendReason.BUDGET, until=until)):
+        if until is None:
+            await attempt.changed(changes)
+            return
+        left = max(0.0, (until - attempt.now()).total_seconds())
+        waits = {
+            asyncio.ensure_future(attempt.changed(changes)),
+            asyncio.ensure_future(attempt.clock.sleep(left)),
+        }
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for each in waits:
+                each.cancel()
