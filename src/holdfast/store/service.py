@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from decimal import Decimal
 
-    from holdfast.model import Budget, BudgetPeriod, JobStatus
+    from holdfast.model import Artifact, Budget, BudgetPeriod, JobStatus
 
 TENANT_BUDGETS_MAX = 1_000
 """Tenants in a list of budgets, in the order of their names."""
@@ -117,6 +117,16 @@ class ServiceStore(Protocol):
 
     async def list_tenant_budgets(self, tenant: str | None = None) -> Sequence[TenantBudget]:
         """Return the budgets of a tenant, or of the first `TENANT_BUDGETS_MAX` tenants that have one."""
+        ...
+
+    # artifacts ---------------------------------------------------------------------------------
+
+    async def list_artifacts(self, job_id: str) -> Sequence[Artifact]:
+        """Return the files that the job has saved, oldest first; none if there is no such job."""
+        ...
+
+    async def find_artifact(self, job_id: str, name: str) -> Artifact | None:
+        """Return the file of that name; None if the job has none."""
         ...
 
     # streams -----------------------------------------------------------------------------------

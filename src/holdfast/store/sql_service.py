@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from holdfast.store import keys, tenants
+from holdfast.store import artifacts, keys, tenants
 from holdfast.store.bounds import check_name
 from holdfast.store.positions import find_positions
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
     from datetime import datetime
 
-    from holdfast.model import Budget, BudgetPeriod
+    from holdfast.model import Artifact, Budget, BudgetPeriod
     from holdfast.store.service import ApiKey, Position, TenantBudget
     from holdfast.store.transaction import Connection, Transaction
 
@@ -64,6 +64,14 @@ class SqlServiceStore:
             check_name("tenant", tenant)
         # By a write, which knows the store's time: what was spent is of the present period.
         return await self._write(lambda tx: tenants.list_budgets(tx, tenant))
+
+    # artifacts ---------------------------------------------------------------------------------
+
+    async def list_artifacts(self, job_id: str) -> Sequence[Artifact]:
+        return await self._read(lambda connection: artifacts.list_artifacts(connection, job_id))
+
+    async def find_artifact(self, job_id: str, name: str) -> Artifact | None:
+        return await self._read(lambda connection: artifacts.find_artifact(connection, job_id, name))
 
     # streams -----------------------------------------------------------------------------------
 
