@@ -169,6 +169,8 @@ def _fits(found: TenantBudget, tokens: int, nanos: int | None) -> bool:
 
 def set_budget(tx: Transaction, tenant: str, period: BudgetPeriod, budget: Budget) -> TenantBudget:
     """See `ServiceStore.set_tenant_budget`."""
+    # It becomes a part of statements.
+    period = BudgetPeriod(period)
     nanos, tokens = budget_columns(budget)
     tx.execute("INSERT INTO tenant_budgets (tenant) VALUES (?) ON CONFLICT DO NOTHING", (tenant,))
     _lock(tx, "?", tenant)
