@@ -24,7 +24,7 @@ from tests.process import jobs
 
 ROOT = Path(__file__).parents[2]
 POLL_SECONDS = 0.02
-PATIENCE_SECONDS = 40.0
+PATIENCE_SECONDS = 120.0
 HOLDFAST = ("-c", "from holdfast.cli import main; main()")
 APP = ("--app", "tests.process.jobs:app")
 

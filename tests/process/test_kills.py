@@ -14,11 +14,14 @@ import pytest
 from holdfast.model import JobStatus
 from tests.process.conftest import APP, Open, Place, Process, audit, eventually
 
-pytestmark = [pytest.mark.process, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.process, pytest.mark.timeout(900)]
 
 SEED = int(os.environ.get("HOLDFAST_SEED", "0")) or random.SystemRandom().randrange(1, 10**6)
 ROUNDS = int(os.environ.get("HOLDFAST_ROUNDS", "30"))
 CONCURRENCY = 4
+LEASE_SECONDS = 4.0
+"""Long enough for a worker that is alive on a machine where everything else runs, too. Whoever starts on
+the same machine does not wait for the lease of one that is gone."""
 LEAVINGS = ("attempt.lost", "attempt.released")
 """Events that tell how a job came away from a worker: by its lease, or handed back."""
 
@@ -26,7 +29,7 @@ LEAVINGS = ("attempt.lost", "attempt.released")
 async def test_jobs_survive_thirty_kills_at_random_moments(open_place: Open, capsys):
     """All jobs complete with their files; every call that was repeated was in flight at a kill."""
     draw = random.Random(SEED)
-    place = await open_place(latency=0.15, lease_seconds=1.0)
+    place = await open_place(latency=0.15, lease_seconds=LEASE_SECONDS)
     job_ids = [await place.ask("job 0", count=60, concurrency=CONCURRENCY)]
     began = time.monotonic()
 
@@ -74,7 +77,7 @@ async def test_jobs_survive_thirty_kills_at_random_moments(open_place: Open, cap
 async def test_report_command_survives_kills_and_writes_its_file(open_place: Open, tmp_path, capsys):
     """The same `holdfast report` command, killed again and again, ends with the PDF in its place."""
     draw = random.Random(SEED)
-    place = await open_place(latency=0.3, lease_seconds=1.0)
+    place = await open_place(latency=0.3, lease_seconds=LEASE_SECONDS)
     command = [
         *("report", "personal_horoscope", "--name", "Ada Example", "--born", "1990-05-20 14:30"),
         *("--place", "Lisbon", "--days", "30", "--answers", "2", "--out", "year.pdf", "--json"),
@@ -99,7 +102,7 @@ async def test_report_command_survives_kills_and_writes_its_file(open_place: Ope
         await process.end()
         kills += 1
     last = await place.holdfast(*command, **pace)
-    status = await last.end(seconds=90)
+    status = await last.end()
 
     assert status == 0, "\n".join(last.said)
     assert (tmp_path / "year.pdf").read_bytes().startswith(b"%PDF-")
@@ -135,7 +138,7 @@ async def test_another_worker_takes_over_after_kill_9(open_place: Open, capsys):
 
 async def test_stopped_worker_comes_back_as_a_zombie_and_writes_and_pays_nothing(open_place: Open):
     """After its lease has run out, a worker changes nothing of the job, then serves as a new one."""
-    place = await open_place(lease_seconds=3.0)
+    place = await open_place(lease_seconds=LEASE_SECONDS)
     zombie = await place.worker()
     answered = place.folder / "answered"
     job_id = await place.ask("zombie", count=8, concurrency=3, slow=f"[until:{answered}]")

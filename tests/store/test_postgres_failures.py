@@ -436,7 +436,7 @@ async def test_call_settled_again_while_the_first_time_commits_is_booked_once(op
     booked, go_on = threading.Event(), threading.Event()
 
     def settle_slowly(tx) -> None:
-        usage.settle_call(tx, lease, intent().call_id, outcome())
+        usage.settle_call(tx, lease, intent().call_id, outcome(), alone=True)
         assert tx.execute("SELECT 1").fetchone()
         booked.set()
         assert go_on.wait(PATIENCE_SECONDS)

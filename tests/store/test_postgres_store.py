@@ -8,6 +8,7 @@ from holdfast.store.postgres_store import PostgresStore
 from holdfast.testing.clock import ManualClock
 from holdfast.testing.store_suite import StoreSuite
 from holdfast.testing.store_suite.service import ServiceSuite
+from holdfast.testing.store_suite.tenants import TenantBudgetSuite
 
 
 class PostgresLab:
@@ -53,5 +54,5 @@ async def lab(postgres_server, migrated, request) -> AsyncIterator[PostgresLab]:
     postgres_server.drop_database(name)
 
 
-class TestPostgresStore(StoreSuite, ServiceSuite):
+class TestPostgresStore(StoreSuite, ServiceSuite, TenantBudgetSuite):
     """Runs the conformance suite on one database per test."""

@@ -2,7 +2,8 @@
 
 from holdfast.testing.store_suite import StoreSuite
 from holdfast.testing.store_suite.service import ServiceSuite
+from holdfast.testing.store_suite.tenants import TenantBudgetSuite
 
 
-class TestSqliteStore(StoreSuite, ServiceSuite):
+class TestSqliteStore(StoreSuite, ServiceSuite, TenantBudgetSuite):
     """Runs the conformance suite on one file per test."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from holdfast import codec
 from holdfast.engine.branches import Branches, Wait
+from holdfast.engine.debts import Debts
 from holdfast.engine.pacing import DeltaBuffer
 from holdfast.engine.progress import PROGRESS_INTERVAL_SECONDS, ProgressMeter
 from holdfast.engine.registry import Registry
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from holdfast.dispatch.base import Dispatcher
     from holdfast.engine.registry import JobKind
     from holdfast.model import Checkpoint, Event, Progress
-    from holdfast.scope import Booking
     from holdfast.store.base import Claim, Store
 
 logger = logging.getLogger(__name__)
@@ -89,7 +89,6 @@ class Attempt:
         "_events",
         "_flusher",
         "_loop",
-        "_owed",
         "_progress",
         "_progress_timer",
         "_steps_numbered",
@@ -105,6 +104,7 @@ class Attempt:
         "clock",
         "code_ended",
         "compensating",
+        "debts",
         "dispatcher",
         "draining",
         "ending",
@@ -171,7 +171,7 @@ class Attempt:
         self._progress: Progress | None = None
         self._progress_timer: asyncio.TimerHandle | None = None
         self._flusher: asyncio.Task[None] | None = None
-        self._owed: dict[str, Booking] = {}
+        self.debts = Debts(self.announce_settled_calls)
 
     def count_step(self) -> int:
         """Return the next number in the order of steps, as the store will count it."""
@@ -215,30 +215,6 @@ class Attempt:
     def active_seconds(self) -> float:
         """Time under a worker: earlier attempts and this one."""
         return self.job.active_seconds + self.clock.monotonic() - self.started_at
-
-    # money -------------------------------------------------------------------------------------
-
-    def owe(self, call_id: str, booking: Booking) -> None:
-        """Take over the booking of a call that met trouble of the store; from any thread."""
-        self._owed[call_id] = booking
-
-    @property
-    def owes(self) -> bool:
-        """Whether calls have ended that are not booked yet."""
-        return bool(self._owed)
-
-    async def book_owed(self) -> None:
-        """Book the calls that were left to this attempt; what fails is still owed.
-
-        Raises:
-            StoreError: The store is in trouble still.
-            LeaseLost: The attempt no longer owns the job; the calls stay uncertain.
-        """
-        for call_id, booking in list(self._owed.items()):
-            # Two branches may do the same: a call that is booked is not booked twice.
-            await booking()
-            self._owed.pop(call_id, None)
-            self.announce_settled_calls()
 
     # news from outside ---------------------------------------------------------------------------
 

@@ -177,7 +177,7 @@ async def _watch_limit(attempt: Attempt, limit: timedelta) -> None:
 
 async def settle(attempt: Attempt, settlement: Settlement) -> Job:
     """End the attempt in the store, after the calls that could not be booked before."""
-    await attempt.book_owed()
+    await attempt.debts.pay()
     return await attempt.store.settle_attempt(attempt.lease, settlement)
 
 

@@ -51,7 +51,7 @@ async def run_once(attempt: Attempt, call: StepCall, tries: int) -> tuple[Any, b
         tenant=attempt.job.tenant,
         emit=attempt.emit,
         emit_delta=lambda text: attempt.add_delta(call.key, tries, text),
-        owe=attempt.owe,
+        owe=attempt.debts.add,
     )
     loop = asyncio.get_running_loop()
     started = loop.call_later(

@@ -79,7 +79,7 @@ def outcome_of_ending(attempt: Attempt, ending: Ending) -> Outcome:
         )
     waits = [wait for wait in attempt.waits_at_end if wait.reason is not None]
     # An attempt that owes bookings holds budget that it may be waiting for itself.
-    unsure = attempt.owes or len(waits) < len(attempt.waits_at_end) or not waits
+    unsure = attempt.debts or len(waits) < len(attempt.waits_at_end) or not waits
     if ending is Ending.DRAIN or unsure:
         return Outcome(status=JobStatus.QUEUED, counts=False)
     reasons = {wait.reason for wait in waits}

@@ -31,7 +31,6 @@ from holdfast.model import Checkpoint, SuspendReason, UndoCall
 from holdfast.retry import is_malformed, next_wait
 from holdfast.scope import current_step
 from holdfast.store.base import RESERVED_KEY_PREFIX, RETRY_KEY_PREFIX, UNDO_KEY_PREFIX
-from holdfast.store.bounds import storable
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -84,8 +83,8 @@ async def run_step(attempt: Attempt, call: StepCall) -> Any:
             outcome = await _try(attempt, call, tally)
             if isinstance(outcome, _Result):
                 await store_checkpoint(attempt, await _checkpoint(attempt, call, outcome, tally))
-            if attempt.owes:
-                await _book_owed(attempt)
+            if attempt.debts:
+                await _pay_debts(attempt)
         if isinstance(outcome, _Result):
             return outcome.value
         await outcome()
@@ -155,7 +154,7 @@ def claim_key(attempt: Attempt, key: str) -> None:
             f"step key {key!r:.80} is not a string of 1 to {KEY_CHARACTERS_MAX} characters",
             hint="name the step after what it does, e.g. 'outline'",
         )
-    if not storable(key):
+    if not codec.is_storable(key):
         raise StepUsageError(
             f"step key {key!r} has a NUL character or half of a surrogate pair, which cannot be stored",
             hint="remove it; for text from outside use a hash of it in the key",
@@ -229,10 +228,10 @@ async def _insist(attempt: Attempt, key: str, write: Callable[[], Awaitable[T]])
     return await write()
 
 
-async def _book_owed(attempt: Attempt) -> None:
+async def _pay_debts(attempt: Attempt) -> None:
     """Book what met trouble of the store, if that has passed; else it waits for a later step."""
     try:
-        await attempt.book_owed()
+        await attempt.debts.pay()
     except LeaseLost:
         attempt.end(Ending.LOST)
         raise
@@ -308,7 +307,7 @@ async def _try(
         refused = True
         tally.tries -= 1
         attempt.emit("budget.exceeded", {"key": call.key, "message": error.message})
-        return functools.partial(_wait_for_budget, attempt, changes)
+        return functools.partial(_wait_for_budget, attempt, changes, error.until)
     except LaneHeldError as error:
         tally.tries -= 1
         return functools.partial(wait_until, attempt, SuspendReason.QUOTA, error.until)
@@ -409,11 +408,23 @@ async def wait_until(attempt: Attempt, reason: SuspendReason, until: datetime) -
             await attempt.clock.sleep(left)
 
 
-async def _wait_for_budget(attempt: Attempt, changes: int) -> None:
-    """Wait until there may be more budget than when the attempt knew of `changes`.
+async def _wait_for_budget(attempt: Attempt, changes: int, until: datetime | None) -> None:
+    """Wait until there may be more budget than when the attempt knew of `changes`, or until `until`.
 
     Siblings in flight give back what they reserved and did not use; only when none is left does
     the job suspend until its budget is raised.
     """
-    with attempt.branches.waiting(Wait(reason=SuspendReason.BUDGET)):
-        await attempt.changed(changes)
+    with attempt.branches.waiting(Wait(reason=SuspendReason.BUDGET, until=until)):
+        if until is None:
+            await attempt.changed(changes)
+            return
+        left = max(0.0, (until - attempt.now()).total_seconds())
+        waits = {
+            asyncio.ensure_future(attempt.changed(changes)),
+            asyncio.ensure_future(attempt.clock.sleep(left)),
+        }
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for each in waits:
+                each.cancel()

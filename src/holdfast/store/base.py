@@ -328,8 +328,10 @@ class Store(Protocol):
 
         Raises:
             LeaseLost: The attempt no longer owns the job: the call must not start.
-            BudgetExceededError: Spent plus reserved plus this call would pass the job's budget,
-                or the budget is in money and the call's price is unknown.
+            BudgetExceededError: Spent plus reserved plus this call would pass the budget of the job,
+                of one above it, or of its tenant for the present period (see
+                `ServiceStore.set_tenant_budget`); or the budget is in money and the call's price is
+                unknown. Then nothing is reserved.
         """
         ...
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from holdfast.codec import is_storable
 from holdfast.errors import InvalidInputError, JobNotFoundError
 
 if TYPE_CHECKING:
@@ -29,11 +30,6 @@ _NAMES = (
 )  # fmt: skip
 
 
-def storable(text: str) -> bool:
-    """Tell whether every database can hold a text: PostgreSQL has no NUL, UTF-8 no lone surrogates."""
-    return "\0" not in text and (text.isascii() or _encodable(text))
-
-
 def check_name(what: str, name: str) -> None:
     """Check what jobs are found by.
 
@@ -45,7 +41,7 @@ def check_name(what: str, name: str) -> None:
             f"{what} {name[:40]!r}… has {len(name)} characters, the limit is {NAME_CHARACTERS_MAX}",
             hint="use a shorter one, such as a hash of it",
         )
-    if not storable(name):
+    if not is_storable(name):
         raise InvalidInputError(
             f"{what} {name!r} has a NUL character or half of a surrogate pair, which cannot be stored",
             hint="remove it; if the text came in from outside, check how it was decoded",
@@ -58,7 +54,7 @@ def check_job_id(job_id: str) -> None:
     Raises:
         JobNotFoundError: No job can have it.
     """
-    if not storable(job_id):
+    if not is_storable(job_id):
         raise JobNotFoundError(job_id=job_id)
 
 
@@ -103,11 +99,3 @@ def check_seq(after: int) -> None:
 def _check_number(what: str, number: int, least: int) -> None:
     if not least <= number <= NUMBER_MAX:
         raise InvalidInputError(f"{what} {number} is not within {least} and {NUMBER_MAX}")
-
-
-def _encodable(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

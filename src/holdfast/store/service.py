@@ -13,9 +13,13 @@ from typing import TYPE_CHECKING, Literal, Protocol
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
+    from decimal import Decimal
 
-    from holdfast.model import Artifact, JobStatus, SuspendReason, Usage
+    from holdfast.model import Artifact, Budget, BudgetPeriod, JobStatus, SuspendReason, Usage
     from holdfast.store.base import LaneState, WorkerRecord
+
+TENANT_BUDGETS_MAX = 1_000
+"""Tenants in a list of budgets, in the order of their names."""
 
 KEYS_MAX = 1_000
 """Keys in force at once: a list of them is one answer, and none is forgotten behind it."""
@@ -57,6 +61,27 @@ class ApiKey:
     """Refused from then on."""
     revoked_at: datetime | None = None
     """Refused since then."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TenantBudget:
+    """What a tenant may spend in a period, and what it has spent in the present one."""
+
+    tenant: str
+    period: BudgetPeriod
+    budget: Budget
+    begins_at: datetime
+    """When the present period began."""
+    ends_at: datetime
+    """When the next begins."""
+    used_tokens: int
+    """Of calls that have ended since, and the most that uncertain ones can have used."""
+    spent_usd: Decimal
+    """The same in money; calls of unknown price count nothing."""
+    reserved_tokens: int
+    """The most that the calls under way can use."""
+    reserved_usd: Decimal
+    """The same in money."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,6 +188,24 @@ class ServiceStore(Protocol):
 
     async def revoke_key(self, key_id: str, at: datetime) -> bool:
         """Refuse a key from now on; whether there was one to refuse."""
+        ...
+
+    # budgets -----------------------------------------------------------------------------------
+
+    async def set_tenant_budget(self, tenant: str, period: BudgetPeriod, budget: Budget) -> TenantBudget:
+        """Replace what a tenant may spend in each period; `Budget()` for any amount.
+
+        Calls of the tenant's jobs are held to it from now on, those under way included if the tenant
+        has had a budget before. Appends `budget.changed` to its jobs that are running or suspended;
+        those that wait for a budget are due at once.
+
+        Raises:
+            InvalidInputError: The name or the budget cannot be stored.
+        """
+        ...
+
+    async def list_tenant_budgets(self, tenant: str | None = None) -> Sequence[TenantBudget]:
+        """Return the budgets of a tenant, or of the first `TENANT_BUDGETS_MAX` tenants that have one."""
         ...
 
     # artifacts ---------------------------------------------------------------------------------

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from holdfast.store import artifacts, insight, keys
+from holdfast.store import artifacts, insight, keys, tenants
+from holdfast.store.bounds import check_name
 from holdfast.store.positions import find_positions
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
     from datetime import datetime
 
-    from holdfast.model import Artifact
+    from holdfast.model import Artifact, Budget, BudgetPeriod
     from holdfast.store.service import (
         ApiKey,
         LaneUse,
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
         QueueState,
         Spend,
         SpendQuery,
+        TenantBudget,
         WorkerState,
     )
     from holdfast.store.transaction import Connection, Dialect, Transaction
@@ -60,6 +62,18 @@ class SqlServiceStore:
 
     async def revoke_key(self, key_id: str, at: datetime) -> bool:
         return await self._write(lambda tx: keys.revoke_key(tx, key_id, at))
+
+    # budgets -----------------------------------------------------------------------------------
+
+    async def set_tenant_budget(self, tenant: str, period: BudgetPeriod, budget: Budget) -> TenantBudget:
+        check_name("tenant", tenant)
+        return await self._write(lambda tx: tenants.set_budget(tx, tenant, period, budget))
+
+    async def list_tenant_budgets(self, tenant: str | None = None) -> Sequence[TenantBudget]:
+        if tenant is not None:
+            check_name("tenant", tenant)
+        # By a write, which knows the store's time: what was spent is of the present period.
+        return await self._write(lambda tx: tenants.list_budgets(tx, tenant))
 
     # artifacts ---------------------------------------------------------------------------------
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import functools
 from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 from holdfast.model import JobStatus
@@ -181,10 +182,18 @@ class SqlStore(abc.ABC):
     # money -------------------------------------------------------------------------------------
 
     async def reserve_call(self, lease: Lease, intent: CallIntent) -> None:
-        await self._write_for(lease, lambda tx: usage.reserve_call(tx, lease, intent))
+        await self._charge(lease, functools.partial(usage.reserve_call, lease=lease, intent=intent))
 
     async def settle_call(self, lease: Lease, call_id: str, outcome: CallOutcome) -> None:
-        await self._write_for(lease, lambda tx: usage.settle_call(tx, lease, call_id, outcome))
+        await self._charge(
+            lease,
+            functools.partial(usage.settle_call, lease=lease, call_id=call_id, outcome=outcome),
+        )
+
+    async def _charge(self, lease: Lease, write: Callable[..., bool]) -> None:
+        """Write to the rows of one job together with others' writes, to those of several alone."""
+        if lease.parent is not None or not await self._write(lambda tx: write(tx, alone=False)):
+            await self._write_alone(lambda tx: write(tx, alone=True))
 
     # lanes -------------------------------------------------------------------------------------
 
