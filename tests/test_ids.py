@@ -1,9 +1,10 @@
+import base64
 import re
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdfast.ids import content_hash, derived_id, jitter, new_id
+from holdfast.ids import content_hash, derived_id, jitter, new_id, new_webhook_secret
 
 
 def test_new_ids_are_different_and_of_one_form():
@@ -43,3 +44,12 @@ def test_content_hash_is_sha256():
 
 def test_jitter_is_a_share():
     assert all(0 <= jitter() < 1 for _ in range(100))
+
+
+def test_webhook_secrets_are_256_bits_in_the_form_of_standard_webhooks():
+    secrets = {new_webhook_secret() for _ in range(100)}
+
+    assert len(secrets) == 100
+    for secret in secrets:
+        assert secret.startswith("whsec_")
+        assert len(base64.b64decode(secret.removeprefix("whsec_"), validate=True)) == 32

@@ -180,7 +180,7 @@ class App:
         if self._celery is None and self.settings.broker is not None:
             from_url = celery_dispatch().celery_app
             prefix = self.settings.queue_prefix
-            queues = sorted({self.registry.get(name).queue for name in self.registry.names})
+            queues = self.registry.queues
             url = self.settings.broker.get_secret_value()
             self._celery = self._install(from_url(url, queues=queues, prefix=prefix))
         return self._celery
