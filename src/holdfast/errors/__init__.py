@@ -4,13 +4,14 @@ HoldfastError(code, hint)
 ├── ConfigError            UnknownJobKindError · DuplicateJobKindError · SchemaVersionError
 ├── RequestError           JobNotFoundError · InvalidInputError · IdempotencyConflictError
 │                          · JobFinishedError · JobNotFinishedError · NotAuthenticatedError
-│                          · AccessDeniedError
+│                          · AccessDeniedError · WebhookNotFoundError
 ├── JobError               RetryLaterError · FatalError · StepFailedError · StepTimeoutError
 │                          · DuplicateStepError · StepUsageError · ValueTooLargeError
 │                          · UnserializableValueError · CheckpointTypeError · CheckpointConflictError
 │                          · BudgetExceededError · MapFailedError · IsolationError
 │                          · JobTimeoutError · SoftLimitError · PoisonJobError · JobFailedError
-│                          · JobCancelledError · SignalTimeoutError
+│                          · JobCancelledError · SignalTimeoutError · WebhookUndeliveredError
+│                          · WebhookRefusedError
 ├── StoreError             StoreUnavailableError (transient) · StoreFullError · StoreCorruptError
 │                          · SealedValueError
 ├── ArtifactError          ArtifactUnavailableError (transient)
@@ -50,6 +51,8 @@ from holdfast.errors.job import (
     StepUsageError,
     UnserializableValueError,
     ValueTooLargeError,
+    WebhookRefusedError,
+    WebhookUndeliveredError,
 )
 from holdfast.errors.llm import (
     AccountRefusedError,
@@ -77,6 +80,7 @@ from holdfast.errors.request import (
     RequestError,
     SchemaVersionError,
     UnknownJobKindError,
+    WebhookNotFoundError,
 )
 from holdfast.errors.seams import (
     ArtifactError,
@@ -143,4 +147,7 @@ __all__ = [
     "UnknownJobKindError",
     "UnserializableValueError",
     "ValueTooLargeError",
+    "WebhookNotFoundError",
+    "WebhookRefusedError",
+    "WebhookUndeliveredError",
 ]

@@ -25,6 +25,7 @@ from holdfast.errors import (
     UnknownJobKindError,
     UnserializableValueError,
     ValueTooLargeError,
+    WebhookNotFoundError,
 )
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ _STATUS: tuple[tuple[type[HoldfastError], int], ...] = (
     (AccessDeniedError, 403),
     (JobNotFoundError, 404),
     (UnknownJobKindError, 404),
+    (WebhookNotFoundError, 404),
     (IdempotencyConflictError, 409),
     (JobFinishedError, 409),
     (JobNotFinishedError, 409),

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from starlette.requests import HTTPConnection
 
 if TYPE_CHECKING:
+    from ipaddress import IPv4Network, IPv6Network
+
     from holdfast.clock import Clock
     from holdfast.engine.client import JobClient
     from holdfast.engine.registry import Registry
@@ -27,6 +29,7 @@ class ServiceOptions:
     body_bytes_max: int = 1024**2
     requests_per_minute: int = 6_000
     public_url: str = "http://127.0.0.1:8000"
+    webhook_networks: tuple[IPv4Network | IPv6Network, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

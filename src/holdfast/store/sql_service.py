@@ -98,11 +98,11 @@ class SqlServiceStore:
         return [self._shown(job) for job in found]
 
     def _shown(self, job: Job) -> Job:
-        """Open a delivery; of one that cannot be opened, leave out what is sealed."""
+        """Open a delivery; how one went that cannot be opened is left out."""
         try:
             return self._sealer.open_job(job)
         except SealedValueError:
-            return replace(job, output=None, error=None)
+            return self._sealer.open_job(replace(job, output=None, error=None))
 
     # streams -----------------------------------------------------------------------------------
 

@@ -51,6 +51,7 @@ def options_of(settings: Settings) -> ServiceOptions:
         body_bytes_max=settings.body_bytes_max,
         requests_per_minute=settings.client_requests_per_minute,
         public_url=settings.public_url or f"http://{settings.host}:{settings.port}",
+        webhook_networks=settings.webhook_network_list,
     )
 
 
