@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address, ip_network
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography import x509
@@ -188,8 +189,12 @@ def make_sender(authority: Authority, names: Names):
 
     def make(clock: Clock | None = None, **options) -> Sender:
         context = ssl.create_default_context(cafile=authority.ca)
-        options = {"networks": LOOPBACK, "resolve": names, "ssl_context": context} | options
-        made.append(Sender(clock or SystemClock(), **options))
+        given: dict[str, Any] = {
+            "networks": LOOPBACK,
+            "resolve": names,
+            "ssl_context": context,
+        } | options
+        made.append(Sender(clock or SystemClock(), **given))
         return made[-1]
 
     yield make

@@ -21,6 +21,7 @@ from holdfast.cli import (
     sealing,
     serve,
     subject,
+    webhooks,
     worker,
 )
 from holdfast.cli.exits import ExitStatus, status_of_error
@@ -42,6 +43,9 @@ _sealing = typer.Typer(
 
 _keys = typer.Typer(
     help="Make, list and revoke keys to the service.", no_args_is_help=True, rich_markup_mode=None
+)
+_webhooks = typer.Typer(
+    help="Tell others of the ends of jobs.", no_args_is_help=True, rich_markup_mode=None
 )
 _subject = typer.Typer(
     help="Give or delete what is on record of one person.", no_args_is_help=True, rich_markup_mode=None
@@ -93,6 +97,13 @@ program.add_typer(_keys, name="keys")
 _keys.command("new")(keys.new_key)
 _keys.command("list")(keys.list_keys)
 _keys.command("revoke")(keys.revoke_key)
+program.add_typer(_webhooks, name="webhooks")
+_webhooks.command("add")(webhooks.add_webhook)
+_webhooks.command("list")(webhooks.list_webhooks)
+_webhooks.command("remove")(webhooks.remove_webhook)
+_webhooks.command("rotate")(webhooks.rotate_secret)
+_webhooks.command("deliveries")(webhooks.list_deliveries)
+_webhooks.command("replay")(webhooks.replay_delivery)
 program.command("doctor")(doctor.doctor)
 program.command("migrate")(migrate.migrate)
 program.add_typer(_sealing, name="sealing")
