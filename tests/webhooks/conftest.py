@@ -70,18 +70,22 @@ class Receiver:
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         # A client that gives up in the middle is part of the game.
         with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError, ssl.SSLError):
-            head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
-            line, *fields = head.strip().split("\r\n")
-            headers = {
-                name.lower(): value.strip()
-                for name, _, value in (each.partition(":") for each in fields)
-            }
-            body = await reader.readexactly(int(headers.get("content-length", "0")))
-            request = Received(line, headers, body)
-            behave = self.behaviours.pop(0) if self.behaviours else answer()
-            self.received.hit(request)
-            await behave(request, writer)
-        writer.close()
+            try:
+                await self._answer(reader, writer)
+            finally:
+                writer.close()
+                await writer.wait_closed()
+
+    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+        line, *fields = head.strip().split("\r\n")
+        split = (each.partition(":") for each in fields)
+        headers = {name.lower(): value.strip() for name, _, value in split}
+        body = await reader.readexactly(int(headers.get("content-length", "0")))
+        request = Received(line, headers, body)
+        behave = self.behaviours.pop(0) if self.behaviours else answer()
+        self.received.hit(request)
+        await behave(request, writer)
 
 
 @dataclass(frozen=True)
