@@ -1,10 +1,19 @@
+import base64
 import re
 from datetime import UTC, datetime, timedelta
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdfast.ids import content_hash, derived_id, first_id, jitter, new_id, new_secret
+from holdfast.ids import (
+    content_hash,
+    derived_id,
+    first_id,
+    jitter,
+    new_id,
+    new_secret,
+    new_webhook_secret,
+)
 
 
 def test_new_ids_are_different_and_of_one_form():
@@ -65,3 +74,12 @@ def test_secrets_are_different_and_of_one_form():
 
     assert len(made) == 1_000
     assert all(re.fullmatch(r"hf_[0-9A-HJKMNP-TV-Z]{32}", found) for found in made)
+
+
+def test_webhook_secrets_are_256_bits_in_the_form_of_standard_webhooks():
+    secrets = {new_webhook_secret() for _ in range(100)}
+
+    assert len(secrets) == 100
+    for secret in secrets:
+        assert secret.startswith("whsec_")
+        assert len(base64.b64decode(secret.removeprefix("whsec_"), validate=True)) == 32

@@ -91,7 +91,7 @@ def _select_queues(app: App, celery: Celery, queues: tuple[str, ...] | None) -> 
     name = celery.tasks[RUN_TASK].queue_name
     if queues is not None:
         return [name(queue) for queue in queues]
-    wanted = {name(app.registry.get(kind).queue) for kind in app.registry.names}
+    wanted = {name(queue) for queue in app.registry.queues}
     known = celery.amqp.queues
     for each in sorted(wanted):
         known.select_add(known[each])

@@ -4,7 +4,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from holdfast.store.base import Store
 from holdfast.store.postgres_store import PostgresStore
+from holdfast.store.service import ServiceStore
 from holdfast.testing.clock import ManualClock
 from holdfast.testing.store_suite import StoreSuite
 from holdfast.testing.store_suite.service import ServiceSuite
@@ -25,6 +27,10 @@ class PostgresLab:
         self._opened.append(store)
         await store.listening()
         return store
+
+    def records_of(self, store: Store) -> ServiceStore:
+        assert isinstance(store, PostgresStore)
+        return store.service
 
     async def close(self) -> None:
         for store in self._opened:

@@ -86,13 +86,14 @@ class Session:
 
         settings = self.settings
         self.start_logging()
-        if settings.uses_home:
-            from holdfast.wiring.opening import prepare_home
+        from holdfast.wiring.opening import keyring_of, prepare_home
 
+        keys = keyring_of(settings)
+        if settings.uses_home:
             prepare_home(settings.home)
         store = await open_store(settings.store_url)
         try:
-            yield store.service
+            yield store.service.sealed_by(keys)
         finally:
             await store.close()
 

@@ -151,7 +151,9 @@ class JobClient:
             JobNotFoundError, InvalidInputError: The source or a key of `keep` does not exist.
         """
         source = await self._store.get_job(job_id)
-        kind = self._registry.get(source.kind)
+        # One of Holdfast's own jobs may be copied, but nobody makes up another input for it.
+        find = self._registry.find_runnable if value is None else self._registry.get
+        kind = find(source.kind)
         text = source.input if value is None else kind.encode_input(value)
         key, limit = kind.concurrency_of(text, tenant=source.tenant, key=None)
         new = NewJob(

@@ -179,3 +179,23 @@ class JobCancelledError(JobError):
     """Raised to whoever waits for the output of a job that was cancelled."""
 
     code = "job_cancelled"
+
+
+class WebhookUndeliveredError(JobError):
+    """A webhook's receiver did not take a message; it is told again by the schedule."""
+
+    code = "webhook_undelivered"
+    transient = True
+
+    def __init__(
+        self, message: str, *, status: int | None = None, retry_after: timedelta | None = None
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.retry_after = retry_after
+
+
+class WebhookRefusedError(JobError):
+    """A webhook's URL leads where requests must not go."""
+
+    code = "webhook_refused"

@@ -171,6 +171,19 @@ class KeyNotFoundError(RequestError):
         self.key_id = key_id
 
 
+class WebhookNotFoundError(RequestError):
+    """No webhook has that id."""
+
+    code = "webhook_not_found"
+
+    def __init__(self, *, webhook_id: str) -> None:
+        super().__init__(
+            f"webhook {webhook_id!r} does not exist",
+            hint="'holdfast webhooks list' shows those there are; one that answered 410 was deleted",
+        )
+        self.webhook_id = webhook_id
+
+
 class NotAuthenticatedError(RequestError):
     """The service does not know who is asking."""
 

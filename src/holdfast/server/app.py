@@ -23,6 +23,7 @@ from holdfast.server import (
     kinds,
     operations,
     records,
+    webhooks,
     websocket,
 )
 from holdfast.server.body_limit import BodyLimit
@@ -53,6 +54,7 @@ ROUTERS = (
     events.router,
     websocket.router,
     operations.router,
+    webhooks.router,
 )
 """All resources, each with its own path below `/api/v1`."""
 

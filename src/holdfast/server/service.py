@@ -12,6 +12,8 @@ from holdfast.server.rate_limit import GoodKeys
 from holdfast.server.tries import Tries
 
 if TYPE_CHECKING:
+    from ipaddress import IPv4Network, IPv6Network
+
     from holdfast.clock import Clock
     from holdfast.engine.client import JobClient
     from holdfast.engine.registry import Registry
@@ -36,6 +38,7 @@ class ServiceOptions:
     """How long a stream may be silent before a comment is sent, so that no proxy cuts it."""
     recheck_seconds: float = 30.0
     """How long a stream goes on after its key was revoked."""
+    webhook_networks: tuple[IPv4Network | IPv6Network, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,6 +21,7 @@ from holdfast.store.parameters import (
     OUTPUT_COMPLETED,
     POISON_LOST_WORKERS,
     RESERVED_KEY_PREFIX,
+    RESERVED_KIND_PREFIX,
     RETRY_KEY_PREFIX,
     UNDO_KEY_PREFIX,
     CallIntent,
@@ -57,6 +58,7 @@ __all__ = [
     "OUTPUT_COMPLETED",
     "POISON_LOST_WORKERS",
     "RESERVED_KEY_PREFIX",
+    "RESERVED_KIND_PREFIX",
     "RETRY_KEY_PREFIX",
     "UNDO_KEY_PREFIX",
     "CallIntent",
@@ -113,7 +115,11 @@ class Store(Protocol):
         ...
 
     async def list_jobs(self, query: JobQuery) -> Sequence[Job]:
-        """Return up to `query.limit` jobs, newest first; inputs and outputs if `query.content`."""
+        """Return up to `query.limit` jobs, newest first; inputs and outputs if `query.content`.
+
+        Holdfast's own jobs, whose kinds begin with `RESERVED_KIND_PREFIX`, are left out unless
+        their kind is asked for.
+        """
         ...
 
     async def get_records(self, job_id: str) -> JobRecords:
@@ -150,6 +156,8 @@ class Store(Protocol):
         is suspended for anything but SLEEP if it was the last unfinished child or did not complete,
         or if the parent asked for `each_child`. Its family's jobs that wait for a budget above it are
         queued, too: what it had reserved is free.
+        With a job's end – here as by `cancel_job` – a delivery is queued for each webhook that wants
+        to hear of it, see `holdfast.store.service`.
 
         Raises:
             LeaseLost: The attempt no longer owns the job.

@@ -8,6 +8,7 @@ from holdfast.model import JobStatus, SuspendReason
 from holdfast.store import hints
 from holdfast.store.checkpoints import needs_compensation
 from holdfast.store.concurrency import unblock
+from holdfast.store.deliveries import WATCHED_SQL, tell_end
 from holdfast.store.events import lease_lost
 from holdfast.store.target import Target
 from holdfast.store.tenants import book, lock_tenant_of
@@ -131,7 +132,10 @@ def request_cancel(tx: Transaction, target: Target, *, announced: bool = False) 
 
 
 def _end_at_once(tx: Transaction, target: Target) -> None:
+    # Answered together with what the next statement asks.
+    found = tx.execute(f"SELECT kind, tenant, {WATCHED_SQL} FROM jobs WHERE id = ?", (target.row,))
     doubt_reserved_calls(tx, target.row)
+    kind, tenant, watched = found.fetchone()
     tx.execute(
         "UPDATE jobs SET status = 'cancelled', suspend_reason = NULL, finished_at = ?, blocked = 0"
         " WHERE id = ?",
@@ -139,6 +143,9 @@ def _end_at_once(tx: Transaction, target: Target) -> None:
     )
     target.append(tx, "job.cancelled")
     tx.topics.add(hints.ended(target.job_id))
+    if watched:
+        status, seq = JobStatus.CANCELLED, target.event_seq
+        tell_end(tx, target.job_id, kind, tenant=tenant, status=status, seq=seq)
     if target.concurrency_key is not None:
         unblock(tx, target.concurrency_key)
     if target.parent is not None:

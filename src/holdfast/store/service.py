@@ -2,6 +2,10 @@
 
 The promises of `holdfast.store.base` hold here, too: each verb is one transaction, durable once it has
 returned, without effect once it has raised.
+
+A webhook hears of the ends of jobs by deliveries, which are jobs themselves. The transaction that ends a
+job queues one for each webhook that wants to hear of it: kind and queue `DELIVERY_KIND`, input
+`DeliveryInput`. A job that is retried and ends again is told again; ends of Holdfast's own jobs are not.
 """
 
 from __future__ import annotations
@@ -15,7 +19,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from decimal import Decimal
 
-    from holdfast.model import Artifact, Budget, BudgetPeriod, JobStatus, SuspendReason, Usage
+    from holdfast.model import Artifact, Budget, BudgetPeriod, Job, JobStatus, SuspendReason, Usage
     from holdfast.store.base import LaneState, WorkerRecord
 
 TENANT_BUDGETS_MAX = 1_000
@@ -38,6 +42,15 @@ SPEND_ROWS_MAX = 10_000
 """Sums in one answer."""
 
 SpendGroup = Literal["kind", "lane", "model", "tenant"]
+
+WEBHOOKS_MAX = 100
+"""Webhooks of one tenant, and as many of all tenants: each end of a job looks at them."""
+
+DELIVERY_KIND = "holdfast.webhook"
+"""Kind and queue of the jobs that tell of a job's end."""
+
+DELIVERIES_AT_ONCE = 10
+"""Deliveries of one webhook that run at once: a receiver that hangs must not fill all slots."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +95,44 @@ class TenantBudget:
     """The most that the calls under way can use."""
     reserved_usd: Decimal
     """The same in money."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Webhook:
+    """Where and which ends of jobs are told."""
+
+    webhook_id: str
+    tenant: str | None
+    """Whose jobs; None for those of all tenants."""
+    url: str
+    kinds: tuple[str, ...] | None
+    """Which kinds of jobs; None for all."""
+    statuses: tuple[JobStatus, ...]
+    """Which ends."""
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebhookSecrets:
+    """What a webhook's deliveries are signed with."""
+
+    secret: str
+    """`whsec_` and base64."""
+    old: str | None = None
+    """The one before, which signs, too, until the receiver has changed over."""
+    old_until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeliveryInput:
+    """The input of a delivery: what to tell whom, without any content of the job."""
+
+    webhook_id: str
+    job_id: str
+    seq: int
+    """Number of the event that ended the job."""
+    type: str
+    """Of that event."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -216,6 +267,48 @@ class ServiceStore(Protocol):
 
     async def find_artifact(self, job_id: str, name: str) -> Artifact | None:
         """Return the file of that name; None if the job has none."""
+        ...
+
+    # webhooks ----------------------------------------------------------------------------------
+
+    async def insert_webhook(self, webhook: Webhook, secrets: WebhookSecrets) -> None:
+        """Tell this webhook from now on.
+
+        Raises:
+            InvalidInputError: Its id is taken, or its tenant has `WEBHOOKS_MAX` already.
+        """
+        ...
+
+    async def find_webhook(self, webhook_id: str) -> Webhook | None:
+        """Return the webhook; None if there is none with this id."""
+        ...
+
+    async def list_webhooks(
+        self, *, tenant: str | None = None, after: str = "", limit: int = 100
+    ) -> Sequence[Webhook]:
+        """Return webhooks by id, those whose id sorts after `after`; of one tenant, or of all."""
+        ...
+
+    async def find_webhook_secrets(self, webhook_id: str) -> WebhookSecrets | None:
+        """Return what signs the webhook's deliveries; None if there is no such webhook.
+
+        Raises:
+            SealedValueError: It is sealed, and its key is not here.
+        """
+        ...
+
+    async def set_webhook_secrets(self, webhook_id: str, secrets: WebhookSecrets) -> bool:
+        """Sign with these from now on; whether there was such a webhook."""
+        ...
+
+    async def delete_webhook(self, webhook_id: str) -> bool:
+        """Tell it nothing more; whether there was such a webhook. Its deliveries stay on record."""
+        ...
+
+    async def list_deliveries(
+        self, webhook_id: str, *, before: str | None = None, limit: int = 50
+    ) -> Sequence[Job]:
+        """Return the jobs that tell this webhook, newest first, those whose id sorts before `before`."""
         ...
 
     # streams -----------------------------------------------------------------------------------

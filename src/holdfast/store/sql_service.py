@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from holdfast.store import artifacts, insight, keys, tenants
+from holdfast.errors import SealedValueError
+from holdfast.sealing import Keyring
+from holdfast.store import artifacts, insight, keys, tenants, webhooks
 from holdfast.store.bounds import check_name
 from holdfast.store.positions import find_positions
+from holdfast.store.sealed_values import Sealer
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
     from datetime import datetime
 
-    from holdfast.model import Artifact, Budget, BudgetPeriod
+    from holdfast.model import Artifact, Budget, BudgetPeriod, Job
     from holdfast.store.service import (
         ApiKey,
         LaneUse,
@@ -21,6 +25,8 @@ if TYPE_CHECKING:
         Spend,
         SpendQuery,
         TenantBudget,
+        Webhook,
+        WebhookSecrets,
         WorkerState,
     )
     from holdfast.store.transaction import Connection, Dialect, Transaction
@@ -43,11 +49,18 @@ class Read(Protocol):
 class SqlServiceStore:
     """`holdfast.store.service.ServiceStore` beside the store of the same database."""
 
-    def __init__(self, write: Write, read: Read, dialect: Dialect) -> None:
-        """Share the connections of a store."""
+    def __init__(
+        self, write: Write, read: Read, dialect: Dialect, keyring: Keyring | None = None
+    ) -> None:
+        """Share the connections of a store; secrets are sealed by `keyring`, if it seals."""
         self._write = write
         self._read = read
         self._dialect = dialect
+        self._sealer = Sealer(keyring or Keyring())
+
+    def sealed_by(self, keyring: Keyring) -> SqlServiceStore:
+        """Return the same with its secrets sealed by `keyring`."""
+        return SqlServiceStore(self._write, self._read, self._dialect, keyring)
 
     # keys --------------------------------------------------------------------------------------
 
@@ -82,6 +95,49 @@ class SqlServiceStore:
 
     async def find_artifact(self, job_id: str, name: str) -> Artifact | None:
         return await self._read(lambda connection: artifacts.find_artifact(connection, job_id, name))
+
+    # webhooks ----------------------------------------------------------------------------------
+
+    async def insert_webhook(self, webhook: Webhook, secrets: WebhookSecrets) -> None:
+        await self._write(lambda tx: webhooks.insert_webhook(tx, webhook, secrets, self._sealer))
+
+    async def find_webhook(self, webhook_id: str) -> Webhook | None:
+        return await self._read(lambda connection: webhooks.find_webhook(connection, webhook_id))
+
+    async def list_webhooks(
+        self, *, tenant: str | None = None, after: str = "", limit: int = 100
+    ) -> Sequence[Webhook]:
+        return await self._read(
+            lambda connection: webhooks.list_webhooks(connection, tenant, after, limit)
+        )
+
+    async def find_webhook_secrets(self, webhook_id: str) -> WebhookSecrets | None:
+        return await self._read(
+            lambda connection: webhooks.find_webhook_secrets(connection, webhook_id, self._sealer)
+        )
+
+    async def set_webhook_secrets(self, webhook_id: str, secrets: WebhookSecrets) -> bool:
+        return await self._write(
+            lambda tx: webhooks.set_webhook_secrets(tx, webhook_id, secrets, self._sealer)
+        )
+
+    async def delete_webhook(self, webhook_id: str) -> bool:
+        return await self._write(lambda tx: webhooks.delete_webhook(tx, webhook_id))
+
+    async def list_deliveries(
+        self, webhook_id: str, *, before: str | None = None, limit: int = 50
+    ) -> Sequence[Job]:
+        found = await self._read(
+            lambda connection: webhooks.list_deliveries(connection, webhook_id, before, limit)
+        )
+        return [self._shown(job) for job in found]
+
+    def _shown(self, job: Job) -> Job:
+        """Open a delivery; how one went that cannot be opened is left out."""
+        try:
+            return self._sealer.open_job(job)
+        except SealedValueError:
+            return self._sealer.open_job(replace(job, output=None, error=None))
 
     # streams -----------------------------------------------------------------------------------
 

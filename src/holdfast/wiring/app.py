@@ -20,6 +20,7 @@ from holdfast.settings import load_settings
 from holdfast.store import open_store
 from holdfast.store.sealed import open_sealed
 from holdfast.telemetry import configure_logging
+from holdfast.wiring.deliveries import open_courier, register_own_kinds
 from holdfast.wiring.llm import open_llm
 from holdfast.wiring.opening import (
     Opened,
@@ -69,6 +70,7 @@ class App:
             celery: An existing Celery application to announce jobs by; its own tasks stay as they are.
         """
         self.registry = Registry()
+        register_own_kinds(self.registry)
         self._settings = settings
         self._celery = None if celery is None else self._install(celery)
         self._clock = clock or SystemClock()
@@ -180,7 +182,7 @@ class App:
         if self._celery is None and self.settings.broker is not None:
             from_url = celery_dispatch().celery_app
             prefix = self.settings.queue_prefix
-            queues = sorted({self.registry.get(name).queue for name in self.registry.names})
+            queues = self.registry.queues
             url = self.settings.broker.get_secret_value()
             self._celery = self._install(from_url(url, queues=queues, prefix=prefix))
         return self._celery
@@ -215,6 +217,7 @@ class App:
         async with (
             self._open() as opened,
             open_llm(settings, opened.store, self._clock, self.offline_writer) as llm,
+            open_courier(settings, opened, self._clock) as courier,
         ):
             client = opened.client
             await client.artifact_store.check()
@@ -226,7 +229,7 @@ class App:
                     store=opened.store,
                     artifacts=client.artifact_store,
                     clock=self._clock,
-                    resources={type(llm): llm, **self._resources},
+                    resources={type(llm): llm, **courier, **self._resources},
                     blobs=SealedBlobs(client.artifact_store, keyring_of(settings)),
                 ),
                 self.registry,
@@ -284,7 +287,7 @@ class App:
             store = await open_sealed(opened, keys)
             async with open_dispatcher(self.broker(), store) as dispatcher:
                 client = JobClient(store, self.registry, dispatcher, artifacts)
-                yield Opened(client, store, dispatcher, opened.service)
+                yield Opened(client, store, dispatcher, opened.service.sealed_by(keys))
         finally:
             await opened.close()
 

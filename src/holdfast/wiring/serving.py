@@ -53,6 +53,7 @@ def options_of(settings: Settings) -> ServiceOptions:
         streams_max=settings.streams_max,
         client_streams_max=settings.client_streams_max,
         public_url=settings.public_url or f"http://{settings.host}:{settings.port}",
+        webhook_networks=settings.webhook_network_list,
     )
 
 

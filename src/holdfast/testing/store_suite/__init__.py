@@ -16,6 +16,7 @@ from holdfast.testing.store_suite.leases import LeaseSuite
 from holdfast.testing.store_suite.money import LaneSuite, MoneySuite
 from holdfast.testing.store_suite.retention import RetentionSuite
 from holdfast.testing.store_suite.support import StoreLab
+from holdfast.testing.store_suite.webhooks import WebhookSuite
 from holdfast.testing.store_suite.workers import WorkerSuite
 
 __all__ = ["StoreLab", "StoreSuite"]
@@ -34,5 +35,6 @@ class StoreSuite(
     ConcurrencySuite,
     HintSuite,
     RetentionSuite,
+    WebhookSuite,
 ):
     """Every promise of the store's seam."""
