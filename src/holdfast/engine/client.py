@@ -19,6 +19,7 @@ from holdfast.ids import new_id
 from holdfast.model import Budget, Dispatch, JobStatus
 from holdfast.store.base import JobQuery, NewJob
 from holdfast.store.hints import ended
+from holdfast.telemetry.traces import submitting
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -117,8 +118,9 @@ class JobClient:
             budget=options.get("budget") or job_kind.budget,
             delay=options.get("delay"),
         )
-        submitted = await self._store.insert_job(new)
-        await self._announce(submitted.job)
+        with submitting("job.submit", job_id=new.job_id, kind=kind, queue=new.queue) as traceparent:
+            submitted = await self._store.insert_job(_traced(new, traceparent))
+            await self._announce(submitted.job)
         return submitted.job
 
     async def get(self, job_id: str, *, with_children: bool = False) -> Job:
@@ -218,8 +220,9 @@ class JobClient:
             concurrency_limit=limit,
             budget=budget or source.budget,
         )
-        job = await self._store.fork_job(job_id, new, keep=keep)
-        await self._announce(job)
+        with submitting("job.fork", job_id=new.job_id, kind=kind.kind, queue=new.queue) as traceparent:
+            job = await self._store.fork_job(job_id, _traced(new, traceparent), keep=keep)
+            await self._announce(job)
         return job
 
     async def set_budget(self, job_id: str, budget: Budget) -> Job:
@@ -322,3 +325,7 @@ class JobClient:
         except DispatchError as error:
             # The job is durable; the waker announces it again.
             logger.warning("dispatch failed", extra={"job_id": job.job_id, "error": error.code})
+
+
+def _traced(new: NewJob, traceparent: str | None) -> NewJob:
+    return new if traceparent is None else replace(new, traceparent=traceparent)
