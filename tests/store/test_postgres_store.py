@@ -7,6 +7,7 @@ import pytest
 from holdfast.store.postgres_store import PostgresStore
 from holdfast.testing.clock import ManualClock
 from holdfast.testing.store_suite import StoreSuite
+from holdfast.testing.store_suite.service import ServiceSuite
 
 
 class PostgresLab:
@@ -52,5 +53,5 @@ async def lab(postgres_server, migrated, request) -> AsyncIterator[PostgresLab]:
     postgres_server.drop_database(name)
 
 
-class TestPostgresStore(StoreSuite):
+class TestPostgresStore(StoreSuite, ServiceSuite):
     """Runs the conformance suite on one database per test."""

@@ -1,7 +1,8 @@
 """The SQLite store keeps every promise of the seam."""
 
 from holdfast.testing.store_suite import StoreSuite
+from holdfast.testing.store_suite.service import ServiceSuite
 
 
-class TestSqliteStore(StoreSuite):
+class TestSqliteStore(StoreSuite, ServiceSuite):
     """Runs the conformance suite on one file per test."""
