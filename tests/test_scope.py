@@ -10,6 +10,7 @@ SCOPE = StepScope(
     step_attempt=1,
     priority=0,
     tenant=None,
+    emit=lambda event_type, fields: None,
     emit_delta=lambda text: None,
 )
 

@@ -32,6 +32,8 @@ class StepScope:
     """The job's priority; the weight of its calls in a lane follows from it."""
     tenant: str | None
     """Whose job it is, as given at submission."""
+    emit: Callable[[str, dict[str, object]], None]
+    """Appends an event to the job's log soon, without waiting for it."""
     emit_delta: Callable[[str], None]
     """Adds streamed text to the job's events as `output.delta`, coalesced."""
 

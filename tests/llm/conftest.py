@@ -74,7 +74,13 @@ def deltas() -> list[str]:
 
 
 @pytest.fixture
-def in_step(deltas: list[str]) -> Iterator[StepScope]:
+def told() -> list[tuple[str, dict[str, object]]]:
+    """Events that calls of the step have emitted."""
+    return []
+
+
+@pytest.fixture
+def in_step(deltas: list[str], told: list[tuple[str, dict[str, object]]]) -> Iterator[StepScope]:
     scope = StepScope(
         lease=Lease(job_id="job_1", epoch=1, worker_id="worker_1", row=1),
         kind="report",
@@ -82,6 +88,7 @@ def in_step(deltas: list[str]) -> Iterator[StepScope]:
         step_attempt=1,
         priority=0,
         tenant=None,
+        emit=lambda event_type, fields: told.append((event_type, fields)),
         emit_delta=deltas.append,
     )
     token = enter_step(scope)

@@ -51,6 +51,7 @@ async def run_once(attempt: Attempt, call: StepCall, tries: int) -> tuple[Any, b
         step_attempt=tries,
         priority=attempt.job.priority,
         tenant=attempt.job.tenant,
+        emit=attempt.emit,
         emit_delta=lambda text: attempt.add_delta(call.key, tries, text),
     )
     loop = asyncio.get_running_loop()

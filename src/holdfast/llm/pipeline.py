@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+WAITING_AFTER_SECONDS = 1.0
+"""Waits for a lane that last longer are told in the job's events; there is no other trace of them."""
+
 
 class Pipeline:
     """Takes calls through lane and ledger."""
@@ -47,7 +51,7 @@ class Pipeline:
         The lane comes before the intent, so that waiting calls reserve no money and the epoch is
         checked right before the request goes out. The body sets `call.reply`.
         """
-        await self.limiter.admit(call.lane_request, flow=call.flow, weight=call.weight)
+        await self._admit(call)
         observer: CallObserver | None = None
         try:
             await unbroken(self._reserve(call))
@@ -64,6 +68,27 @@ class Pipeline:
         observer.end(TokenUsage() if call.reply is None else call.used(call.reply))
         if call.reply is not None:
             await unbroken(self._book_answer(call, call.reply))
+
+    async def _admit(self, call: PaidCall) -> None:
+        """Wait for the lane; of a wait that takes long, tell when it begins to be and when it ends."""
+        scope, began = call.scope, self._clock.monotonic()
+        if scope is None:
+            await self.limiter.admit(call.lane_request, flow=call.flow, weight=call.weight)
+            return
+        fields: dict[str, object] = {
+            "key": scope.step_key,
+            "step_attempt": scope.step_attempt,
+            "lane": call.lane_request.lane,
+        }
+        loop = asyncio.get_running_loop()
+        telling = loop.call_later(WAITING_AFTER_SECONDS, scope.emit, "step.waiting", fields)
+        try:
+            await self.limiter.admit(call.lane_request, flow=call.flow, weight=call.weight)
+        finally:
+            telling.cancel()
+        waited = self._clock.monotonic() - began
+        if waited >= WAITING_AFTER_SECONDS:
+            scope.emit("step.admitted", {**fields, "wait_seconds": round(waited, 3)})
 
     async def _reserve(self, call: PaidCall) -> None:
         if self._ledger is None or call.scope is None:

@@ -38,7 +38,9 @@ LIST_MAX = 1_000
 
 _WIDTH = len(JOB_COLUMNS)
 _BOTH = f"{JOB_SQL}, {PAYLOAD_SQL}"
-_JOINED = f"SELECT {_BOTH} FROM jobs JOIN payloads ON payloads.job = jobs.id"
+_FROM = "FROM jobs JOIN payloads ON payloads.job = jobs.id"
+_JOINED = f"SELECT {_BOTH} {_FROM}"
+_WITHOUT_CONTENT = f"SELECT {JOB_SQL}, NULL, NULL, error {_FROM}"
 
 _INSERT = """
 INSERT INTO jobs
@@ -106,7 +108,8 @@ def list_jobs(connection: Connection, query: JobQuery) -> list[Job]:
             arguments.append(bound)
     where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
     rows = connection.execute(
-        f"{_JOINED}{where} ORDER BY job_id DESC LIMIT ?", (*arguments, query.limit)
+        f"{_JOINED if query.content else _WITHOUT_CONTENT}{where} ORDER BY job_id DESC LIMIT ?",
+        (*arguments, query.limit),
     )
     return [job_of_joined(row) for row in rows]
 

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from holdfast.store import keys
+from holdfast.store import insight, keys
 from holdfast.store.positions import find_positions
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
     from datetime import datetime
 
-    from holdfast.store.service import ApiKey, Position
-    from holdfast.store.transaction import Connection, Transaction
+    from holdfast.store.service import (
+        ApiKey,
+        LaneUse,
+        Position,
+        QueueState,
+        Spend,
+        SpendQuery,
+        WorkerState,
+    )
+    from holdfast.store.transaction import Connection, Dialect, Transaction
 
 T = TypeVar("T")
 
@@ -32,10 +40,11 @@ class Read(Protocol):
 class SqlServiceStore:
     """`holdfast.store.service.ServiceStore` beside the store of the same database."""
 
-    def __init__(self, write: Write, read: Read) -> None:
+    def __init__(self, write: Write, read: Read, dialect: Dialect) -> None:
         """Share the connections of a store."""
         self._write = write
         self._read = read
+        self._dialect = dialect
 
     # keys --------------------------------------------------------------------------------------
 
@@ -55,3 +64,17 @@ class SqlServiceStore:
 
     async def find_positions(self, job_ids: Sequence[str]) -> Mapping[str, Position]:
         return await self._read(lambda connection: find_positions(connection, job_ids))
+
+    # for operators -----------------------------------------------------------------------------
+
+    async def list_queues(self, at: datetime) -> Sequence[QueueState]:
+        return await self._read(lambda connection: insight.list_queues(connection, self._dialect, at))
+
+    async def list_workers(self) -> Sequence[WorkerState]:
+        return await self._read(insight.list_workers)
+
+    async def list_lanes(self, at: datetime) -> Sequence[LaneUse]:
+        return await self._read(lambda connection: insight.list_lanes(connection, at))
+
+    async def sum_spend(self, query: SpendQuery) -> Sequence[Spend]:
+        return await self._read(lambda connection: insight.sum_spend(connection, query))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 from holdfast.model import JobStatus
 from holdfast.store import checkpoints, controls, jobs, lanes, leases, pruning, usage, workers
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
         WorkerRecord,
     )
     from holdfast.store.hints import Hints
-    from holdfast.store.transaction import Connection, Transaction
+    from holdfast.store.transaction import Connection, Dialect, Transaction
 
 T = TypeVar("T")
 
@@ -47,12 +47,14 @@ T = TypeVar("T")
 class SqlStore(abc.ABC):
     """`holdfast.store.base.Store` by statements that both databases understand."""
 
+    dialect: ClassVar[Dialect]
+    """The words in which its database differs."""
     hints: Hints
     created = False
     """Whether opening found no tables and made them."""
 
     def __init__(self) -> None:
-        self.service = SqlServiceStore(self._write_alone, self._read)
+        self.service = SqlServiceStore(self._write_alone, self._read, self.dialect)
         """What the HTTP service keeps and asks beside jobs, in the same database."""
 
     @abc.abstractmethod
