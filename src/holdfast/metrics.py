@@ -85,7 +85,7 @@ SPENT_USD = Counter(
 STREAMS_OPEN = Gauge("holdfast_streams_open", "Clients that follow a job's events.", ["transport"])
 
 FLEET = CollectorRegistry()
-"""What the store knows of all processes together; `holdfast.server.fleet` sets it when it is asked for."""
+"""What the store knows of all processes together; set by `holdfast.server.fleet` when asked for."""
 
 STORE_UP = Gauge("holdfast_store_up", "Whether the store answers.", registry=FLEET)
 QUEUE_JOBS = Gauge(

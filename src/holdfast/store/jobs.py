@@ -93,6 +93,11 @@ def list_jobs(connection: Connection, query: JobQuery) -> list[Job]:
     used = {name: value for name, value in filters.items() if value is not None}
     conditions = [f"{name} = ?" for name in used]
     arguments: list[Any] = [str(value) for value in used.values()]
+    if query.kinds is not None:
+        if not query.kinds:
+            return []
+        conditions.append(f"kind IN ({', '.join('?' * len(query.kinds))})")
+        arguments.extend(query.kinds)
     if query.parent_id is not None:
         # By number, as the index has it.
         conditions.append("parent = (SELECT id FROM jobs AS parents WHERE parents.job_id = ?)")

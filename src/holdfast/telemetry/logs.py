@@ -70,10 +70,10 @@ def text_formatter(colours: bool) -> logging.Formatter:  # noqa: FBT001 - the on
     """Return what writes a short line for people: level, event, fields as name=value."""
     reset, bright, cyan, magenta = (_RESET, _BRIGHT, _CYAN, _MAGENTA) if colours else ("",) * 4
 
-    def level(key: str, value: object) -> str:
+    def level(key: str, value: object) -> str:  # noqa: ARG001 - structlog passes it by name
         return f"{_LEVEL_COLOURS.get(str(value), _SEVERE)}{value}{reset}:" if colours else f"{value}:"
 
-    def nothing(key: str, value: object) -> str:
+    def nothing(key: str, value: object) -> str:  # noqa: ARG001 - as above
         return ""
 
     columns = [

@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 
 Kind = trace.SpanKind
 
+JOB_ID = "holdfast.job.id"
+JOB_KIND = "holdfast.job.kind"
+QUEUE = "holdfast.queue"
+
 _tracer = trace.get_tracer("holdfast")
 """Passes everything on to the SDK that is set up at the time; to nothing before."""
 
@@ -90,18 +94,6 @@ def continuing(traceparent: str) -> Iterator[None]:
         context.detach(token)
 
 
-@contextlib.contextmanager
-def submitting(operation: str, *, job_id: str, kind: str, queue: str) -> Iterator[str | None]:
-    """Give the `traceparent` for a job that is submitted in the block."""
-    span = start_span(f"{operation} {kind}", Kind.PRODUCER)
-    if span is None:
-        yield current_traceparent()
-        return
-    span.set_attributes({_JOB_ID: job_id, _JOB_KIND: kind, _QUEUE: queue})
-    with under(span):
-        yield current_traceparent()
-
-
 def start_attempt(job: Job) -> Span | None:
     """Begin an attempt's span below the job's submission; None if nobody records it.
 
@@ -116,9 +108,9 @@ def start_attempt(job: Job) -> Span | None:
         return None
     span.set_attributes(
         {
-            _JOB_ID: job.job_id,
-            _JOB_KIND: job.kind,
-            _QUEUE: job.queue,
+            JOB_ID: job.job_id,
+            JOB_KIND: job.kind,
+            QUEUE: job.queue,
             "holdfast.job.attempt": job.attempt,
             "holdfast.job.epoch": job.epoch,
             **({} if job.tenant is None else {"holdfast.tenant": job.tenant}),
@@ -147,8 +139,3 @@ def start_step(key: str, group: str, step_attempt: int) -> Span | None:
     """Begin the span of one try of a step, named after the group that its key belongs to."""
     attributes: dict[str, Any] = {"holdfast.step.key": key, "holdfast.step.attempt": step_attempt}
     return start_span(f"step {group}", attributes=attributes)
-
-
-_JOB_ID = "holdfast.job.id"
-_JOB_KIND = "holdfast.job.kind"
-_QUEUE = "holdfast.queue"
