@@ -11,7 +11,8 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 
-from holdfast.server import artifacts, job_tokens, jobs, keys, kinds, records
+from holdfast.server import artifacts, exposition, health, job_tokens, jobs, keys, kinds, records
+from holdfast.server.observing import ObserveRequests
 from holdfast.server.problems import problem_of
 
 if TYPE_CHECKING:
@@ -35,6 +36,9 @@ ROUTERS = (
 )
 """All resources, each with its own path below `/api/v1`."""
 
+ROOT_ROUTERS = (health.router, exposition.router)
+"""What is asked for at the root, by machines that know no versions."""
+
 
 def create_router(open_service: OpenService) -> APIRouter:
     """Return all routes as a router, for `include_router` of a FastAPI application.
@@ -49,10 +53,14 @@ def create_router(open_service: OpenService) -> APIRouter:
                 yield {"holdfast": service}
             finally:
                 service.closing.set()
+                await service.checks.close()
+                await service.fleet.close()
 
     router = APIRouter(lifespan=lifespan)
     for resource in ROUTERS:
         router.include_router(resource, prefix="/api/v1")
+    for resource in ROOT_ROUTERS:
+        router.include_router(resource)
     return router
 
 
@@ -78,6 +86,8 @@ def create_api(open_service: OpenService, options: ServiceOptions) -> FastAPI:
     api.add_exception_handler(HTTPException, _told)
     api.add_exception_handler(RequestValidationError, _told)
     api.add_exception_handler(Exception, _told)
+    # Added last, so that it is around all others and sees what they answer.
+    api.add_middleware(ObserveRequests)
     return api
 
 

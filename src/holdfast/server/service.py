@@ -8,7 +8,12 @@ from typing import TYPE_CHECKING
 
 from starlette.requests import HTTPConnection
 
+from holdfast.server.checks import Checks
+from holdfast.server.fleet import FleetWatch
+
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from holdfast.clock import Clock
     from holdfast.engine.client import JobClient
     from holdfast.engine.registry import Registry
@@ -40,6 +45,12 @@ class Service:
     clock: Clock
     options: ServiceOptions
     tokens: Tokens
+    troubles: Callable[[], Sequence[str]] = tuple
+    """Gives what is wrong with this process that a restart may cure."""
+    reach_broker: Callable[[], None] | None = None
+    """Connects to the broker, blocking, and raises if that cannot be done; None where there is none."""
+    checks: Checks = field(default_factory=Checks)
+    fleet: FleetWatch = field(default_factory=FleetWatch)
     closing: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the server begins to stop: streams end, so that their clients go elsewhere."""
 

@@ -105,8 +105,6 @@ class JobQuery:
     """Only jobs submitted at this time or later, to the millisecond; children count as their parent."""
     created_before: datetime | None = None
     """Only jobs submitted before this time."""
-    content: bool = True
-    """Whether inputs and outputs are wanted, too: they can be large."""
     limit: int = 50
     """1 to 1,000."""
     content: bool = True

@@ -53,8 +53,13 @@ def end_span(span: Span, error: BaseException | None = None) -> None:
     if error is not None:
         span.set_attribute("error.type", getattr(error, "code", None) or type(error).__name__)
         if not isinstance(error, (asyncio.CancelledError, GeneratorExit)):
-            span.set_status(trace.StatusCode.ERROR)
+            mark_failed(span)
     span.end()
+
+
+def mark_failed(span: Span) -> None:
+    """Mark a span as failed, for those who look for what failed."""
+    span.set_status(trace.StatusCode.ERROR)
 
 
 @contextlib.contextmanager
@@ -131,7 +136,7 @@ def end_attempt(span: Span, job: Job | None) -> None:
     if status in ("lost", "failed"):
         code = status if job is None or job.error is None else job.error.code
         span.set_attribute("error.type", code)
-        span.set_status(trace.StatusCode.ERROR)
+        mark_failed(span)
     span.end()
 
 
