@@ -100,7 +100,7 @@ class JobFinishedError(RequestError):
 
     def __init__(self, *, job_id: str, status: str, action: str) -> None:
         super().__init__(
-            f"job {job_id!r} cannot {action}: it is already {status!r}",
+            f"job {job_id!r} cannot {action}: it is already '{status}'",
             hint="'retry' runs a failed or cancelled job again, 'fork' copies a finished one",
         )
         self.job_id = job_id
@@ -113,7 +113,7 @@ class JobNotFinishedError(RequestError):
 
     def __init__(self, *, job_id: str, status: str, action: str) -> None:
         super().__init__(
-            f"job {job_id!r} cannot {action}: it is {status!r}",
+            f"job {job_id!r} cannot {action}: it is '{status}'",
             hint="wait until it has failed or was cancelled, or cancel it first",
         )
         self.job_id = job_id

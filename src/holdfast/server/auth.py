@@ -103,7 +103,7 @@ _bearer_scheme = _Bearer(
 )
 
 
-def allowed(action: Action, *, one_job: bool = True) -> Callable[[HTTPConnection], Awaitable[Principal]]:
+def allowed(action: Action, *, one_job: bool = True) -> Callable[..., Awaitable[Principal]]:
     """Return a dependency that gives the principal if it may do `action`.
 
     Args:

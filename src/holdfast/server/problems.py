@@ -157,7 +157,7 @@ def _told(found: dict[str, Any]) -> str:
 
 
 class JsonRequest(Request):
-    """A request whose JSON is read strictly: UTF-8, no NaN, no lone surrogates, no bottomless nesting."""
+    """A request whose JSON is read strictly: UTF-8, no NaN, no lone surrogates, no endless nesting."""
 
     async def json(self) -> Any:
         try:
