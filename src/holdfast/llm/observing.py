@@ -36,7 +36,7 @@ class CallObserver:
         self._began = asyncio.get_running_loop().time()
         self._labels = (OPERATION, call.provider.name, call.model.model)
         self._span = start_span(f"{OPERATION} {call.model.model}", Kind.CLIENT)
-        if self._span is not None:
+        if self._span is not None and self._span.is_recording():
             self._span.set_attributes(_asked(call))
 
     def end(self, used: TokenUsage, error: BaseException | None = None) -> None:
@@ -47,7 +47,8 @@ class CallObserver:
             TOKENS_USED.labels(*self._labels, "input").observe(used.input_tokens)
             TOKENS_USED.labels(*self._labels, "output").observe(used.output_tokens)
         if self._span is not None:
-            self._answered(self._span, used)
+            if self._span.is_recording():
+                self._answered(self._span, used)
             end_span(self._span, error)
 
     def _answered(self, span: Span, used: TokenUsage) -> None:

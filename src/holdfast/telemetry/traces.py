@@ -43,14 +43,18 @@ def start_span(
     parent: Context | None = None,
     attributes: Attributes | None = None,
 ) -> Span | None:
-    """Begin a span below `parent`, the one under way by default; None if nobody records it."""
+    """Begin a span below `parent`, the one under way by default; None if it belongs to no trace.
+
+    One that is not recorded, because its trace was left out or is recorded elsewhere, is given all the
+    same, so that what lies below it is left out, too: ask it before you gather attributes.
+    """
     span = _tracer.start_span(name, context=parent, kind=kind, attributes=attributes)
-    return span if span.is_recording() else None
+    return span if span.get_span_context().is_valid else None
 
 
 def end_span(span: Span, error: BaseException | None = None) -> None:
     """End a span; of an error only the code or the class is told."""
-    if error is not None:
+    if error is not None and span.is_recording():
         span.set_attribute("error.type", getattr(error, "code", None) or type(error).__name__)
         if not isinstance(error, (asyncio.CancelledError, GeneratorExit)):
             mark_failed(span)
@@ -89,26 +93,16 @@ def context_of(traceparent: str | None) -> Context:
     return _w3c.extract({} if traceparent is None else {"traceparent": traceparent}, context.Context())
 
 
-@contextlib.contextmanager
-def continuing(traceparent: str) -> Iterator[None]:
-    """Have what runs in the block belong to a trace that was begun elsewhere."""
-    token = context.attach(context_of(traceparent))
-    try:
-        yield
-    finally:
-        context.detach(token)
-
-
 def start_attempt(job: Job) -> Span | None:
     """Begin an attempt's span below the job's submission; None if nobody records it.
 
     What the current task does from here on belongs to the job's trace, recorded or not.
     """
-    span = _tracer.start_span(
-        f"job.attempt {job.kind}", context=context_of(job.traceparent), kind=Kind.CONSUMER
-    )
-    if span.get_span_context().is_valid:
-        context.attach(trace.set_span_in_context(span))
+    parent = context_of(job.traceparent)
+    span = start_span(f"job.attempt {job.kind}", Kind.CONSUMER, parent=parent)
+    if span is None:
+        return None
+    context.attach(trace.set_span_in_context(span))
     if not span.is_recording():
         return None
     span.set_attributes(
