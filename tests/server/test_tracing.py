@@ -68,8 +68,8 @@ async def test_one_trace_leads_from_the_request_to_the_provider(running, harness
         await eventually(lambda: "POST /api/v1/jobs" in spans.names())
 
     assert job.status == "completed"
-    assert {format(span.context.trace_id, "032x") for span in spans.all()} == {TRACE_ID}
-    assert format(spans.one("POST /api/v1/jobs").parent.span_id, "016x") == "00f067aa0ba902b7"
+    assert spans.trace_ids() == {TRACE_ID}
+    assert spans.parent_id_of("POST /api/v1/jobs") == "00f067aa0ba902b7"
     assert spans.parent_of("job.submit report") == "POST /api/v1/jobs"
     first, second = (span for span in spans.all() if span.name == "job.attempt report")
     submitted = spans.one("job.submit report").context.span_id
@@ -139,7 +139,7 @@ async def test_trace_that_is_not_sampled_stays_so(running, harness, kinds):
         await harness.start_worker()
         job = await harness.end_of(await submit(running, "report", "tides"))
 
-    assert job.traceparent.endswith("-00")
+    assert (job.traceparent or "").endswith("-00")
     assert spans.all() == []
 
 
@@ -149,5 +149,4 @@ async def test_forked_job_belongs_to_the_trace_of_the_fork(running, harness, kin
     with recording() as spans:
         forked = await harness.client.fork(job_id)
 
-    fork = spans.one("job.fork fails")
-    assert forked.traceparent.split("-")[2] == format(fork.context.span_id, "016x")
+    assert (forked.traceparent or "").split("-")[2] == spans.id_of("job.fork fails")

@@ -119,7 +119,10 @@ def submitting(operation: str, new: NewJob) -> Iterator[NewJob]:
     if span is None:
         yield _traced(new)
         return
-    span.set_attributes({traces.JOB_ID: new.job_id, traces.JOB_KIND: new.kind, traces.QUEUE: new.queue})
+    if span.is_recording():
+        span.set_attributes(
+            {traces.JOB_ID: new.job_id, traces.JOB_KIND: new.kind, traces.QUEUE: new.queue}
+        )
     with traces.under(span):
         yield _traced(new)
 

@@ -82,7 +82,7 @@ class _Observed:
                 raise
             finally:
                 self._end(error)
-                if span is not None:
+                if span is not None and span.is_recording():
                     self._describe(span)
 
     @property
@@ -136,15 +136,11 @@ class _Observed:
     def _traced(self, traceparent: str | None) -> Iterator[Span | None]:
         parent = None if traceparent is None else traces.context_of(traceparent)
         span = traces.start_span(self.method, traces.Kind.SERVER, parent=parent)
-        if span is not None:
-            with traces.under(span):
-                yield span
-        elif traceparent is not None:
-            # Nobody records here; whoever runs the job may.
-            with traces.continuing(traceparent):
-                yield None
-        else:
+        if span is None:
             yield None
+            return
+        with traces.under(span):
+            yield span
 
     def _describe(self, span: Span) -> None:
         route, status = self.route, self._status or 0
