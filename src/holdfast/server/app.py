@@ -73,6 +73,8 @@ def create_api(open_service: OpenService, options: ServiceOptions) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         openapi_url="/openapi.json",
+        # Its spans hold paths and queries, and a query may hold a token; see `observing`.
+        telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     if options.cors_origins:
         api.add_middleware(
