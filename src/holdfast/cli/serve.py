@@ -48,7 +48,8 @@ def serve(
     with overridden(host=host, port=port):
         app = session.application()
         session.start_logging(level_default="info")
-        run_async(_serve(app, with_worker=with_worker))
+        with session.tracing():
+            run_async(_serve(app, with_worker=with_worker))
     raise typer.Exit(ExitStatus.OK)
 
 

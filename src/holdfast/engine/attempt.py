@@ -23,6 +23,8 @@ from holdfast.store.base import OUTPUT_COMPLETED, NewEvent
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from opentelemetry.trace import Span
+
     from holdfast.artifacts.base import ArtifactStore, Blobs
     from holdfast.clock import Clock
     from holdfast.dispatch.base import Dispatcher
@@ -117,6 +119,7 @@ class Attempt:
         "seen_seq",
         "signals",
         "soft_limit_raised",
+        "span",
         "started_at",
         "store",
         "used_keys",
@@ -152,6 +155,8 @@ class Attempt:
         self._claimed_at = claim.at
         self.started_at = self.clock.monotonic()
         self.soft_limit_raised = False
+        self.span: Span | None = None
+        """Where steps belong to; None unless traces are recorded."""
         self.code_ended = False
         """Set when the job function has ended: code it has let go of may start nothing more."""
         self.compensating = False

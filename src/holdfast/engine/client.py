@@ -8,7 +8,7 @@ from holdfast import codec
 from holdfast.engine.children import failure_of
 from holdfast.engine.progress import with_family_progress
 from holdfast.engine.retention import Retention
-from holdfast.engine.submission import Submissions, SubmitOptions
+from holdfast.engine.submission import Submissions, SubmitOptions, submitting
 from holdfast.errors import JobNotFinishedError
 from holdfast.ids import new_id
 from holdfast.model import JobStatus
@@ -168,8 +168,9 @@ class JobClient:
             concurrency_limit=limit,
             budget=budget or source.budget,
         )
-        job = await self._store.fork_job(job_id, new, keep=keep)
-        await self.submissions.announce(job)
+        with submitting("job.fork", new) as traced:
+            job = await self._store.fork_job(job_id, traced, keep=keep)
+            await self.submissions.announce(job)
         return job
 
     async def set_budget(self, job_id: str, budget: Budget) -> Job:

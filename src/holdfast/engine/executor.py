@@ -20,7 +20,9 @@ from holdfast.engine.outcomes import (
 )
 from holdfast.errors import FatalError, LeaseLost, PoisonJobError, StoreError
 from holdfast.model import JobStatus
+from holdfast.scope import enter_attempt
 from holdfast.store.base import POISON_LOST_WORKERS
+from holdfast.telemetry.traces import end_attempt, start_attempt
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,20 +38,27 @@ _SETTLE_WAIT_SECONDS = 0.1
 
 
 async def run_attempt(attempt: Attempt, *, poisoned_by: str | None) -> Job | None:
-    """Run a claimed job to the end of this attempt.
+    """Run a claimed job to the end of this attempt, in a task that does nothing else.
 
     Returns:
         The job as settled; None when the lease was lost and nothing may be written.
     """
+    enter_attempt(attempt)
+    attempt.span = start_attempt(attempt.job)
+    job: Job | None = None
     try:
         outcome = await _drive(attempt, poisoned_by)
         await attempt.close_events()
-        return await _settle(attempt, outcome)
+        job = await _settle(attempt, outcome)
+        return job
     except LeaseLost:
         attempt.end(Ending.LOST)
         await attempt.close_events()
         logger.warning("lease lost", extra=_fields(attempt))
         return None
+    finally:
+        if attempt.span is not None:
+            end_attempt(attempt.span, job)
 
 
 async def _drive(attempt: Attempt, poisoned_by: str | None) -> Outcome:

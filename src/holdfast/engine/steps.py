@@ -14,7 +14,7 @@ from holdfast import codec
 from holdfast.engine.attempt import Ending
 from holdfast.engine.branches import Wait
 from holdfast.engine.functions import encode_arguments, reference_to
-from holdfast.engine.invocation import run_once
+from holdfast.engine.invocation import run_once, run_once_traced
 from holdfast.errors import (
     ArtifactError,
     BudgetExceededError,
@@ -298,7 +298,8 @@ async def _try(
     refused = False
     started = attempt.clock.monotonic()
     try:
-        value, text, type_name = await run_once(attempt, call, tally.tries)
+        run = run_once if attempt.span is None else run_once_traced
+        value, text, type_name = await run(attempt, call, tally.tries)
         return _Result(value, text, type_name, attempt.clock.monotonic() - started)
     except LeaseLost:
         attempt.end(Ending.LOST)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from holdfast.errors import DispatchError, InvalidInputError
 from holdfast.ids import new_id
 from holdfast.model import Budget, Dispatch, JobStatus
 from holdfast.store.base import NewJob
+from holdfast.telemetry import traces
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from datetime import timedelta
 
     from holdfast.dispatch.base import Dispatcher
@@ -60,8 +64,9 @@ class Submissions:
     ) -> Submitted:
         """Accept a job durably; see `JobClient.submit`. Tells whether it is a new one."""
         new = self._new_job(kind, value, idempotency_key, options)
-        submitted = await self._store.insert_job(new)
-        await self.announce(submitted.job)
+        with submitting("job.submit", new) as traced:
+            submitted = await self._store.insert_job(traced)
+            await self.announce(submitted.job)
         return submitted
 
     async def announce(self, job: Job) -> None:
@@ -105,3 +110,23 @@ class Submissions:
             budget=options.get("budget") or job_kind.budget,
             delay=options.get("delay"),
         )
+
+
+@contextlib.contextmanager
+def submitting(operation: str, new: NewJob) -> Iterator[NewJob]:
+    """Give a job that is inserted in the block the trace that its attempts go on with."""
+    span = traces.start_span(f"{operation} {new.kind}", traces.Kind.PRODUCER)
+    if span is None:
+        yield _traced(new)
+        return
+    if span.is_recording():
+        span.set_attributes(
+            {traces.JOB_ID: new.job_id, traces.JOB_KIND: new.kind, traces.QUEUE: new.queue}
+        )
+    with traces.under(span):
+        yield _traced(new)
+
+
+def _traced(new: NewJob) -> NewJob:
+    traceparent = traces.current_traceparent()
+    return new if traceparent is None else replace(new, traceparent=traceparent)

@@ -12,7 +12,9 @@ from holdfast.llm.budget import book, unbroken, upper_bound
 from holdfast.llm.call import PaidCall, error_code
 from holdfast.llm.learning import LaneKeeper
 from holdfast.llm.limits import Limiter
+from holdfast.llm.observing import CallObserver, count_spent
 from holdfast.llm.pricing import PriceTable
+from holdfast.llm.providers.base import TokenUsage
 from holdfast.model import CallStatus
 from holdfast.store.base import CallIntent, CallOutcome
 
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
     from holdfast.llm.budget import Ledger
     from holdfast.llm.config import LLMConfig
     from holdfast.llm.lanes import Lanes
-    from holdfast.llm.providers.base import ProviderReply, TokenUsage
+    from holdfast.llm.providers.base import ProviderReply
 
 logger = logging.getLogger(__name__)
 
@@ -50,15 +52,20 @@ class Pipeline:
         checked right before the request goes out. The body sets `call.reply`.
         """
         await self._admit(call)
+        observer: CallObserver | None = None
         try:
             await unbroken(self._reserve(call))
             call.sent = True
+            observer = CallObserver(call)
             yield
         except BaseException as error:
+            if observer is not None:
+                observer.end(call.used_until(error), error)
             failure = await unbroken(self._book_failure(call, error))
             if failure is error:
                 raise
             raise failure from None
+        observer.end(TokenUsage() if call.reply is None else call.used(call.reply))
         if call.reply is not None:
             await unbroken(self._book_answer(call, call.reply))
 
@@ -138,6 +145,8 @@ class Pipeline:
     async def _settle(
         self, call: PaidCall, status: CallStatus, used: TokenUsage, code: str | None
     ) -> None:
+        usd = self.prices.cost(call.model, call.provider, used)
+        count_spent(call, usd)
         if self._ledger is None or call.scope is None or not call.reserved:
             return
         outcome = CallOutcome(
@@ -145,7 +154,7 @@ class Pipeline:
             input_tokens=used.input_tokens,
             cached_tokens=used.cached_tokens,
             output_tokens=used.output_tokens,
-            usd=self.prices.cost(call.model, call.provider, used),
+            usd=usd,
             response_id=call.reply.response_id if call.reply is not None else None,
             error_code=code,
         )

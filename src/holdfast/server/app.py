@@ -17,6 +17,8 @@ from holdfast.server import (
     console,
     errors_page,
     events,
+    exposition,
+    health,
     job_tokens,
     jobs,
     keys,
@@ -27,6 +29,7 @@ from holdfast.server import (
     websocket,
 )
 from holdfast.server.body_limit import BodyLimit
+from holdfast.server.observing import ObserveRequests
 from holdfast.server.openapi import DESCRIPTION, TAGS, DescribedApi
 from holdfast.server.problems import problem_of
 from holdfast.server.rate_limit import RateLimit
@@ -58,9 +61,8 @@ ROUTERS = (
 )
 """All resources, each with its own path below `/api/v1`."""
 
-
-ROOT_ROUTERS = (errors_page.router, console.router)
-"""What has a place of its own."""
+ROOT_ROUTERS = (health.router, exposition.router, errors_page.router, console.router)
+"""What is asked for at the root, by machines that know no versions and by people."""
 
 EXPOSED_HEADERS = (
     *("Location", "Retry-After", "ETag", "Idempotent-Replayed", "Content-Range", "Content-Disposition"),
@@ -82,12 +84,14 @@ def create_router(open_service: OpenService) -> APIRouter:
                 yield {"holdfast": service, "holdfast_streams": streams}
             finally:
                 service.closing.set()
+                await service.checks.close()
+                await service.fleet.close()
 
     router = APIRouter(lifespan=lifespan)
     for resource in ROUTERS:
         router.include_router(resource, prefix="/api/v1")
-    for page in ROOT_ROUTERS:
-        router.include_router(page)
+    for resource in ROOT_ROUTERS:
+        router.include_router(resource)
     return router
 
 
@@ -102,6 +106,8 @@ def create_api(open_service: OpenService, options: ServiceOptions) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         openapi_url="/openapi.json",
+        # Its spans hold paths and queries, and a query may hold a token; see `observing`.
+        telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     # Each goes around those before it: the last one sees a request first.
     api.add_middleware(BodyLimit, bytes_max=options.body_bytes_max)
@@ -120,6 +126,8 @@ def create_api(open_service: OpenService, options: ServiceOptions) -> FastAPI:
     api.add_exception_handler(HTTPException, _told)
     api.add_exception_handler(RequestValidationError, _told)
     api.add_exception_handler(Exception, _told)
+    # Added last, so that it is around all others and sees what they answer.
+    api.add_middleware(ObserveRequests)
     return api
 
 
