@@ -4,7 +4,8 @@ HoldfastError(code, hint)
 ├── ConfigError            UnknownJobKindError · DuplicateJobKindError · SchemaVersionError
 ├── RequestError           JobNotFoundError · InvalidInputError · IdempotencyConflictError
 │                          · JobFinishedError · JobNotFinishedError · NotAuthenticatedError
-│                          · AccessDeniedError
+│                          · AccessDeniedError · RequestTooLargeError · TooManyRequestsError
+│                          · ArtifactNotFoundError · KeyNotFoundError
 ├── JobError               RetryLaterError · FatalError · StepFailedError · StepTimeoutError
 │                          · DuplicateStepError · StepUsageError · ValueTooLargeError
 │                          · UnserializableValueError · CheckpointTypeError · CheckpointConflictError
@@ -66,6 +67,7 @@ from holdfast.errors.llm import (
 )
 from holdfast.errors.request import (
     AccessDeniedError,
+    ArtifactNotFoundError,
     ConfigError,
     DuplicateJobKindError,
     IdempotencyConflictError,
@@ -73,9 +75,12 @@ from holdfast.errors.request import (
     JobFinishedError,
     JobNotFinishedError,
     JobNotFoundError,
+    KeyNotFoundError,
     NotAuthenticatedError,
     RequestError,
+    RequestTooLargeError,
     SchemaVersionError,
+    TooManyRequestsError,
     UnknownJobKindError,
 )
 from holdfast.errors.seams import (
@@ -93,6 +98,7 @@ __all__ = [
     "AccessDeniedError",
     "AccountRefusedError",
     "ArtifactError",
+    "ArtifactNotFoundError",
     "ArtifactUnavailableError",
     "BudgetExceededError",
     "CheckpointConflictError",
@@ -116,6 +122,7 @@ __all__ = [
     "JobNotFinishedError",
     "JobNotFoundError",
     "JobTimeoutError",
+    "KeyNotFoundError",
     "LLMError",
     "LaneHeldError",
     "LeaseLost",
@@ -127,6 +134,7 @@ __all__ = [
     "ProviderUnavailableError",
     "RateLimitedError",
     "RequestError",
+    "RequestTooLargeError",
     "RetryLaterError",
     "SchemaVersionError",
     "SealedValueError",
@@ -139,6 +147,7 @@ __all__ = [
     "StoreError",
     "StoreFullError",
     "StoreUnavailableError",
+    "TooManyRequestsError",
     "TruncatedResponseError",
     "UnknownJobKindError",
     "UnserializableValueError",

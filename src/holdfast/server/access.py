@@ -64,6 +64,18 @@ class Principal:
             and (self.job_id is None or job.job_id == self.job_id)
         )
 
+    def sees_kind(self, kind: str) -> bool:
+        """Whether jobs of this kind are within reach."""
+        return self.kinds is None or kind in self.kinds
+
+    def covers(self, key: ApiKey) -> bool:
+        """Whether a key reaches and does nothing that this principal does not."""
+        return (
+            (self.tenant is None or key.tenant == self.tenant)
+            and (self.kinds is None or (key.kinds is not None and self.kinds.issuperset(key.kinds)))
+            and self.actions.issuperset(key.actions)
+        )
+
 
 OPERATOR = Principal(name="local", actions=ALL_ACTIONS)
 """Whoever is on this machine, where access is open."""

@@ -11,7 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 
-from holdfast.server import jobs
+from holdfast.server import artifacts, job_tokens, jobs, keys, kinds, records
 from holdfast.server.problems import problem_of
 
 if TYPE_CHECKING:
@@ -25,7 +25,14 @@ if TYPE_CHECKING:
 
     OpenService = Callable[[], AbstractAsyncContextManager[Service]]
 
-ROUTERS = (jobs.router,)
+ROUTERS = (
+    jobs.router,
+    records.router,
+    artifacts.router,
+    job_tokens.router,
+    kinds.router,
+    keys.router,
+)
 """All resources, each with its own path below `/api/v1`."""
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Annotated
 from urllib.parse import urlsplit
 
 from fastapi import Depends
+from fastapi.security import HTTPBearer
 from starlette.requests import HTTPConnection
 
 from holdfast.errors import AccessDeniedError, JobNotFoundError, NotAuthenticatedError
@@ -30,6 +32,9 @@ if TYPE_CHECKING:
 
 TOKEN_ACTIONS = frozenset({Action.READ, Action.CONTENT})
 """What the holder of a job's token may do with that job."""
+
+_JOB_ID = re.compile(r"job_[0-9A-HJKMNP-TV-Z]{26}")
+_SHOWN_CHARACTERS = 80
 
 SESSION_COOKIE = "holdfast_session"
 
@@ -84,12 +89,33 @@ async def find_session(service: Service, cookie: str) -> Principal | None:
     return principal_in_force(key, service.clock.now())
 
 
-def allowed(action: Action) -> Callable[[HTTPConnection], Awaitable[Principal]]:
-    """Return a dependency that gives the principal if it may do `action`."""
+class _Bearer(HTTPBearer):
+    """Says in the OpenAPI that a route wants a key; the looking is done by `authenticate`."""
 
-    async def check(connection: HTTPConnection) -> Principal:
+    async def __call__(self, connection: HTTPConnection) -> None:
+        return None
+
+
+_bearer_scheme = _Bearer(
+    scheme_name="key",
+    description="A key of `holdfast keys new` or `POST /api/v1/keys`, or a job's token."
+    " On loopback none is needed unless `HOLDFAST_AUTH=required`.",
+)
+
+
+def allowed(action: Action, *, one_job: bool = True) -> Callable[..., Awaitable[Principal]]:
+    """Return a dependency that gives the principal if it may do `action`.
+
+    Args:
+        action: What the route does.
+        one_job: Whether who may see only one job, by its token, may do it to that one.
+    """
+
+    async def check(
+        connection: HTTPConnection, _: Annotated[None, Depends(_bearer_scheme)]
+    ) -> Principal:
         principal = await authenticate(connection)
-        if action not in principal.actions:
+        if action not in principal.actions or not (one_job or principal.job_id is None):
             raise AccessDeniedError(name=principal.name, action=action)
         return principal
 
@@ -98,7 +124,9 @@ def allowed(action: Action) -> Callable[[HTTPConnection], Awaitable[Principal]]:
 
 Submitter = Annotated[Principal, Depends(allowed(Action.SUBMIT))]
 Reader = Annotated[Principal, Depends(allowed(Action.READ))]
+Lister = Annotated[Principal, Depends(allowed(Action.READ, one_job=False))]
 ContentReader = Annotated[Principal, Depends(allowed(Action.CONTENT))]
+ContentOwner = Annotated[Principal, Depends(allowed(Action.CONTENT, one_job=False))]
 Controller = Annotated[Principal, Depends(allowed(Action.CONTROL))]
 WebhookOwner = Annotated[Principal, Depends(allowed(Action.WEBHOOKS))]
 Admin = Annotated[Principal, Depends(allowed(Action.ADMIN))]
@@ -110,6 +138,8 @@ async def reach(service: Service, principal: Principal, job_id: str) -> Job:
     Raises:
         JobNotFoundError: There is none, or it is somebody else's: which of both is not told.
     """
+    if _JOB_ID.fullmatch(job_id) is None:
+        raise JobNotFoundError(job_id=job_id[:_SHOWN_CHARACTERS])
     job = await service.store.get_job(job_id)
     if not principal.sees(job):
         raise JobNotFoundError(job_id=job_id)

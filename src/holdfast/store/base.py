@@ -112,7 +112,7 @@ class Store(Protocol):
         ...
 
     async def list_jobs(self, query: JobQuery) -> Sequence[Job]:
-        """Return up to `query.limit` jobs, newest first; inputs and outputs included."""
+        """Return up to `query.limit` jobs, newest first; inputs and outputs if `query.content`."""
         ...
 
     async def get_records(self, job_id: str) -> JobRecords:

@@ -92,6 +92,8 @@ class JobQuery:
     """Which jobs to list, newest first."""
 
     kind: str | None = None
+    kinds: tuple[str, ...] | None = None
+    """Only jobs of one of these kinds; with `kind`, that one must be among them."""
     status: JobStatus | None = None
     tenant: str | None = None
     subject: str | None = None
@@ -105,6 +107,8 @@ class JobQuery:
     """Only jobs submitted before this time."""
     limit: int = 50
     """1 to 1,000."""
+    content: bool = True
+    """False leaves inputs and outputs out, empty, and does not read them: they may be large."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
-    from holdfast.model import JobStatus
+    from holdfast.model import Artifact, JobStatus
 
 KEYS_MAX = 1_000
 """Keys in force at once: a list of them is one answer, and none is forgotten behind it."""
@@ -74,6 +74,16 @@ class ServiceStore(Protocol):
 
     async def revoke_key(self, key_id: str, at: datetime) -> bool:
         """Refuse a key from now on; whether there was one to refuse."""
+        ...
+
+    # artifacts ---------------------------------------------------------------------------------
+
+    async def list_artifacts(self, job_id: str) -> Sequence[Artifact]:
+        """Return the files that the job has saved, oldest first; none if there is no such job."""
+        ...
+
+    async def find_artifact(self, job_id: str, name: str) -> Artifact | None:
+        """Return the file of that name; None if the job has none."""
         ...
 
     # streams -----------------------------------------------------------------------------------

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from holdfast.store import keys
+from holdfast.store import artifacts, keys
 from holdfast.store.positions import find_positions
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
     from datetime import datetime
 
+    from holdfast.model import Artifact
     from holdfast.store.service import ApiKey, Position
     from holdfast.store.transaction import Connection, Transaction
 
@@ -50,6 +51,14 @@ class SqlServiceStore:
 
     async def revoke_key(self, key_id: str, at: datetime) -> bool:
         return await self._write(lambda tx: keys.revoke_key(tx, key_id, at))
+
+    # artifacts ---------------------------------------------------------------------------------
+
+    async def list_artifacts(self, job_id: str) -> Sequence[Artifact]:
+        return await self._read(lambda connection: artifacts.list_artifacts(connection, job_id))
+
+    async def find_artifact(self, job_id: str, name: str) -> Artifact | None:
+        return await self._read(lambda connection: artifacts.find_artifact(connection, job_id, name))
 
     # streams -----------------------------------------------------------------------------------
 
