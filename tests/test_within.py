@@ -139,9 +139,10 @@ async def test_commit_that_is_never_seen_is_left_to_the_waker(harness, monkeypat
     monkeypatch.setattr(submission, "FOLLOWED_MAX", 1)
     made = unsteady(harness)
 
-    with caplog.at_level("DEBUG", "holdfast"), pytest.raises(InterruptedError):
-        await made.client.submit("ship", "book", within=object())
-    await eventually(lambda: "commit not seen" in caplog.text)
+    with caplog.at_level("DEBUG", "holdfast"):
+        with pytest.raises(InterruptedError):
+            await made.client.submit("ship", "book", within=object())
+        await eventually(lambda: "commit not seen" in caplog.text)
     await made.client.submissions.close()
 
     assert [record.message for record in caplog.records if "commit" in record.message] == [
