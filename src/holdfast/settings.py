@@ -108,6 +108,10 @@ class Settings(BaseSettings):
     """Largest body of a request."""
     client_requests_per_minute: Annotated[int, Field(ge=1)] = 6_000
     """Requests of one key, or of one address without a key, that each server process answers."""
+    streams_max: Annotated[int, Field(ge=1)] = 4_000
+    """Live streams that each server process keeps open at once; each takes one open file."""
+    client_streams_max: Annotated[int, Field(ge=1)] = 2_500
+    """How many of them may be of one key, or of one job's tokens."""
     url: str | None = Field(default=None, repr=False)
     """A running service that the command line speaks to, instead of opening the store itself."""
     api_key: SecretStr | None = None

@@ -6,6 +6,7 @@ HoldfastError(code, hint)
 │                          · JobFinishedError · JobNotFinishedError · NotAuthenticatedError
 │                          · AccessDeniedError · RequestTooLargeError · TooManyRequestsError
 │                          · ArtifactNotFoundError · KeyNotFoundError
+│                          · StreamsFullError · TooManyStreamsError
 ├── JobError               RetryLaterError · FatalError · StepFailedError · StepTimeoutError
 │                          · DuplicateStepError · StepUsageError · ValueTooLargeError
 │                          · UnserializableValueError · CheckpointTypeError · CheckpointConflictError
@@ -80,7 +81,9 @@ from holdfast.errors.request import (
     RequestError,
     RequestTooLargeError,
     SchemaVersionError,
+    StreamsFullError,
     TooManyRequestsError,
+    TooManyStreamsError,
     UnknownJobKindError,
 )
 from holdfast.errors.seams import (
@@ -147,7 +150,9 @@ __all__ = [
     "StoreError",
     "StoreFullError",
     "StoreUnavailableError",
+    "StreamsFullError",
     "TooManyRequestsError",
+    "TooManyStreamsError",
     "TruncatedResponseError",
     "UnknownJobKindError",
     "UnserializableValueError",

@@ -192,3 +192,31 @@ class AccessDeniedError(RequestError):
             f"key {name!r} does not allow {action!r}", hint="use a key that was made with this action"
         )
         self.action = action
+
+
+class StreamsFullError(RequestError):
+    """This server process has as many open streams as it may."""
+
+    code = "streams_full"
+    transient = True
+
+    def __init__(self, *, limit: int) -> None:
+        super().__init__(
+            f"this server process has {limit} open streams, the most it may have",
+            hint="try again soon; run more server processes, or raise HOLDFAST_STREAMS_MAX",
+        )
+        self.limit = limit
+
+
+class TooManyStreamsError(RequestError):
+    """One key, or one job's token, has as many open streams as it may."""
+
+    code = "too_many_streams"
+    transient = True
+
+    def __init__(self, *, name: str, limit: int) -> None:
+        super().__init__(
+            f"{name!r} has {limit} open streams on this server process, the most it may have",
+            hint="close streams that nobody looks at, or raise HOLDFAST_CLIENT_STREAMS_MAX",
+        )
+        self.limit = limit

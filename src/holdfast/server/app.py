@@ -11,8 +11,9 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 
-from holdfast.server import artifacts, job_tokens, jobs, keys, kinds, records
+from holdfast.server import artifacts, events, job_tokens, jobs, keys, kinds, records, websocket
 from holdfast.server.problems import problem_of
+from holdfast.server.streams import Streams
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -32,6 +33,8 @@ ROUTERS = (
     job_tokens.router,
     kinds.router,
     keys.router,
+    events.router,
+    websocket.router,
 )
 """All resources, each with its own path below `/api/v1`."""
 
@@ -44,9 +47,9 @@ def create_router(open_service: OpenService) -> APIRouter:
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Any) -> AsyncIterator[dict[str, Any]]:
-        async with open_service() as service:
+        async with open_service() as service, Streams(service).running() as streams:
             try:
-                yield {"holdfast": service}
+                yield {"holdfast": service, "holdfast_streams": streams}
             finally:
                 service.closing.set()
 

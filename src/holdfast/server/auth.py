@@ -46,7 +46,7 @@ async def authenticate(connection: HTTPConnection) -> Principal:
         NotAuthenticatedError: Nobody known, or a key that is no longer good.
     """
     service = service_of(connection)
-    given = _bearer(connection) or connection.query_params.get("token")
+    given = given_key(connection)
     if given is not None:
         found = await find_principal(service, given)
         if found is None:
@@ -59,6 +59,11 @@ async def authenticate(connection: HTTPConnection) -> Principal:
     if service.options.open_access and _is_local(connection):
         return OPERATOR
     raise NotAuthenticatedError("the request carries no key")
+
+
+def given_key(connection: HTTPConnection) -> str | None:
+    """Return the key or token that the caller sent on purpose; a cookie is sent by any page."""
+    return _bearer(connection) or connection.query_params.get("token")
 
 
 async def find_principal(service: Service, given: str) -> Principal | None:

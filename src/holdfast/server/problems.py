@@ -30,7 +30,9 @@ from holdfast.errors import (
     RequestError,
     RequestTooLargeError,
     StoreError,
+    StreamsFullError,
     TooManyRequestsError,
+    TooManyStreamsError,
     UnknownJobKindError,
     UnserializableValueError,
     ValueTooLargeError,
@@ -63,6 +65,8 @@ _STATUS: tuple[tuple[type[HoldfastError], int], ...] = (
     (TooManyRequestsError, 429),
     (UnknownJobKindError, 422),
     (UnserializableValueError, 422),
+    (TooManyStreamsError, 429),
+    (StreamsFullError, 503),
     (RequestError, 422),
     (StoreError, 503),
     (ArtifactUnavailableError, 503),
@@ -128,7 +132,7 @@ def problem_of(error: Exception) -> JSONResponse:
         headers: dict[str, str] = {}
         if status == 401:
             headers["WWW-Authenticate"] = "Bearer"
-        if status == 503:
+        if status in {429, 503}:
             headers["Retry-After"] = str(RETRY_SECONDS)
         if isinstance(error, TooManyRequestsError):
             headers["Retry-After"] = str(error.retry_after)

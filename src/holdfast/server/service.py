@@ -27,6 +27,12 @@ class ServiceOptions:
     body_bytes_max: int = 1024**2
     requests_per_minute: int = 6_000
     public_url: str = "http://127.0.0.1:8000"
+    streams_max: int = 4_000
+    client_streams_max: int = 2_500
+    heartbeat_seconds: float = 15.0
+    """How long a stream may be silent before a comment is sent, so that no proxy cuts it."""
+    recheck_seconds: float = 30.0
+    """How long a stream goes on after its key was revoked."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -50,6 +50,8 @@ def options_of(settings: Settings) -> ServiceOptions:
         cors_origins=settings.cors_origin_list,
         body_bytes_max=settings.body_bytes_max,
         requests_per_minute=settings.client_requests_per_minute,
+        streams_max=settings.streams_max,
+        client_streams_max=settings.client_streams_max,
         public_url=settings.public_url or f"http://{settings.host}:{settings.port}",
     )
 
