@@ -17,6 +17,7 @@ HoldfastError(code, hint)
 │                          · SealedValueError
 ├── ArtifactError          ArtifactUnavailableError (transient)
 ├── DispatchError
+├── ServiceUnavailableError (transient)
 └── LLMError               RateLimitedError · ProviderUnavailableError · ProviderTimeoutError
                            · ContextTooLongError · ContentRefusedError · InvalidResponseError
                            · TruncatedResponseError · ProviderRequestError · AccountRefusedError
@@ -91,6 +92,7 @@ from holdfast.errors.seams import (
     ArtifactUnavailableError,
     DispatchError,
     SealedValueError,
+    ServiceUnavailableError,
     StoreCorruptError,
     StoreError,
     StoreFullError,
@@ -141,6 +143,7 @@ __all__ = [
     "RetryLaterError",
     "SchemaVersionError",
     "SealedValueError",
+    "ServiceUnavailableError",
     "SignalTimeoutError",
     "SoftLimitError",
     "StepFailedError",
