@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 _PREFIX = "hf"
 _ID_CHARACTERS = 10
+_KEY = re.compile(rf"(?P<key_id>{_PREFIX}_[0-9A-Z]{{{_ID_CHARACTERS}}})_.+")
 
 
 class Action(StrEnum):
@@ -117,8 +119,8 @@ def make_key(
 
 def key_id_of(key: str) -> str | None:
     """Return the public part of a key; None if the text is no key of this service."""
-    key_id, _, secret = key.rpartition("_")
-    return key_id if key_id.startswith(f"{_PREFIX}_") and secret else None
+    found = _KEY.fullmatch(key)
+    return None if found is None else found["key_id"]
 
 
 def principal_of(key: str, found: ApiKey | None, at: datetime) -> Principal | None:

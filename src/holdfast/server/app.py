@@ -11,8 +11,22 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 
-from holdfast.server import artifacts, events, job_tokens, jobs, keys, kinds, records, websocket
+from holdfast.server import (
+    artifacts,
+    errors_page,
+    events,
+    job_tokens,
+    jobs,
+    keys,
+    kinds,
+    records,
+    websocket,
+)
+from holdfast.server.body_limit import BodyLimit
+from holdfast.server.openapi import DESCRIPTION, TAGS, DescribedApi
 from holdfast.server.problems import problem_of
+from holdfast.server.rate_limit import RateLimit
+from holdfast.server.response_headers import ResponseHeaders
 from holdfast.server.streams import Streams
 
 if TYPE_CHECKING:
@@ -39,6 +53,16 @@ ROUTERS = (
 """All resources, each with its own path below `/api/v1`."""
 
 
+ROOT_ROUTERS = (errors_page.router,)
+"""What has a place of its own."""
+
+EXPOSED_HEADERS = (
+    *("Location", "Retry-After", "ETag", "Idempotent-Replayed", "Content-Range", "Content-Disposition"),
+    *("RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset"),
+)
+"""What pages of allowed origins may read."""
+
+
 def create_router(open_service: OpenService) -> APIRouter:
     """Return all routes as a router, for `include_router` of a FastAPI application.
 
@@ -56,27 +80,35 @@ def create_router(open_service: OpenService) -> APIRouter:
     router = APIRouter(lifespan=lifespan)
     for resource in ROUTERS:
         router.include_router(resource, prefix="/api/v1")
+    for page in ROOT_ROUTERS:
+        router.include_router(page)
     return router
 
 
 def create_api(open_service: OpenService, options: ServiceOptions) -> FastAPI:
     """Return the whole service as an application of its own."""
-    api = FastAPI(
+    api = DescribedApi(
         title="Holdfast",
         summary="Durable jobs for long AI work.",
+        description=DESCRIPTION,
         version=version("holdfast"),
+        openapi_tags=TAGS,
         docs_url=None,
         redoc_url=None,
         openapi_url="/openapi.json",
     )
+    # Each goes around those before it: the last one sees a request first.
+    api.add_middleware(BodyLimit, bytes_max=options.body_bytes_max)
+    api.add_middleware(RateLimit, per_minute=options.requests_per_minute)
     if options.cors_origins:
         api.add_middleware(
             CORSMiddleware,
             allow_origins=options.cors_origins,
             allow_methods=("GET", "POST", "PUT", "PATCH", "DELETE"),
             allow_headers=("Authorization", "Content-Type", "Idempotency-Key", "Last-Event-ID"),
-            expose_headers=("Location", "Retry-After", "ETag"),
+            expose_headers=EXPOSED_HEADERS,
         )
+    api.add_middleware(ResponseHeaders, https=options.public_url.startswith("https://"))
     api.include_router(create_router(open_service))
     api.add_exception_handler(HTTPException, _told)
     api.add_exception_handler(RequestValidationError, _told)

@@ -74,7 +74,10 @@ async def find_principal(service: Service, given: str) -> Principal | None:
     key_id = key_id_of(given)
     if key_id is None:
         return None
-    return principal_of(given, await service.records.find_key(key_id), service.clock.now())
+    found = principal_of(given, await service.records.find_key(key_id), service.clock.now())
+    if found is not None:
+        service.good_keys.remember(given, found.name)
+    return found
 
 
 def session_of(service: Service, key: ApiKey, lifetime: timedelta) -> str:

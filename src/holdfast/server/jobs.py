@@ -7,22 +7,21 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated
 
 from fastapi import APIRouter, Depends, Header, Query
-from pydantic import AwareDatetime
 from starlette.requests import Request
 from starlette.responses import Response
 
 from holdfast.engine.progress import with_family_progress
 from holdfast.errors import AccessDeniedError, UnknownJobKindError
-from holdfast.model import Budget, JobStatus
+from holdfast.model import Budget
 from holdfast.server.auth import Controller, Lister, Reader, Submitter, reach
 from holdfast.server.conditional import matches
 from holdfast.server.problems import CONFLICT, NOT_FOUND, ProblemRoute
 from holdfast.server.schemas import (
     BudgetRequest,
     ForkRequest,
+    JobFilters,
     JobPage,
     JobView,
-    Name,
     SignalAccepted,
     SignalRequest,
     Submission,
@@ -106,36 +105,21 @@ async def submit_job(  # noqa: PLR0917 - one for each place that FastAPI fills
 
 
 @router.get("", summary="List jobs")
-async def list_jobs(  # noqa: PLR0913 - one for each filter
-    *,
-    here: Here,
-    principal: Lister,
-    kind: Name | None = None,
-    status: JobStatus | None = None,
-    tenant: Name | None = None,
-    subject: Name | None = None,
-    parent_id: Annotated[str | None, Query(pattern=r"^job_[0-9A-Z]{26}$")] = None,
-    created_since: AwareDatetime | None = None,
-    created_before: AwareDatetime | None = None,
-    cursor: Annotated[
-        str | None,
-        Query(pattern=r"^job_[0-9A-Z]{26}$", description="`next_cursor` of the page before."),
-    ] = None,
-    limit: Annotated[int, Query(ge=1, le=500)] = 50,
-) -> JobPage:
+async def list_jobs(here: Here, principal: Lister, filters: Annotated[JobFilters, Query()]) -> JobPage:
     """Return jobs within reach of the key, newest first."""
-    if principal.tenant is not None and tenant not in {None, principal.tenant}:
+    if principal.tenant is not None and filters.tenant not in {None, principal.tenant}:
         return JobPage(jobs=[], next_cursor=None)
+    limit = filters.limit
     query = JobQuery(
-        kind=kind,
+        kind=filters.kind,
         kinds=None if principal.kinds is None else tuple(sorted(principal.kinds)),
-        status=status,
-        tenant=principal.tenant or tenant,
-        subject=subject,
-        parent_id=parent_id,
-        before=cursor,
-        created_since=created_since,
-        created_before=created_before,
+        status=filters.status,
+        tenant=principal.tenant or filters.tenant,
+        subject=filters.subject,
+        parent_id=filters.parent_id,
+        before=filters.cursor,
+        created_since=filters.created_since,
+        created_before=filters.created_before,
         # One more tells whether there is another page.
         limit=limit + 1,
         content=False,

@@ -45,6 +45,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+INTERNAL = "internal"
+"""Code of an error that is none of ours."""
 MEDIA_TYPE = "application/problem+json"
 _TOLD_MAX = 10
 RETRY_SECONDS = 5
@@ -78,6 +80,7 @@ class Problem(BaseModel):
     """What went wrong, as RFC 9457 problem details."""
 
     model_config = ConfigDict(
+        use_attribute_docstrings=True,
         json_schema_extra={
             "examples": [
                 {
@@ -89,7 +92,7 @@ class Problem(BaseModel):
                     "hint": "check the id with 'holdfast jobs list'; pruned jobs are gone",
                 }
             ]
-        }
+        },
     )
 
     type: str
@@ -161,7 +164,7 @@ def problem_of(error: Exception) -> JSONResponse:
     # Where it happened, but not what the error says: that may quote what somebody sent.
     frames = "".join(traceback.format_tb(error.__traceback__))
     logger.error("request failed", extra={"error": type(error).__name__, "frames": frames})
-    return problem(500, "internal", "something went wrong here that nobody expected; it is in the log")
+    return problem(500, INTERNAL, "something went wrong here that nobody expected; it is in the log")
 
 
 def _fields(error: HoldfastError) -> dict[str, Any]:

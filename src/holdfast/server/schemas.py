@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
 
 from holdfast.model import JobStatus, SuspendReason
 from holdfast.server import examples
@@ -24,6 +24,7 @@ Name = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=NO
 Money = Annotated[Decimal, Field(ge=0, le=9_000_000_000, max_digits=19, decimal_places=9)]
 """US dollars; as much as the store can keep."""
 Tokens = Annotated[int, Field(ge=0, le=2**63 - 1)]
+JobId = Annotated[str, StringConstraints(pattern=r"^job_[0-9A-Z]{26}$")]
 Priority = Annotated[int, Field(ge=-(2**31), le=2**31 - 1)]
 
 _DELAY_SECONDS_MAX = 10 * 366 * 86_400
@@ -100,6 +101,20 @@ class TokenRequest(BaseModel):
     lifetime_seconds: int | None = Field(
         None, ge=1, le=366 * 86_400, description="Seven days if absent."
     )
+
+
+class JobFilters(BaseModel):
+    """Which jobs to list; all that are given have to fit."""
+
+    kind: Name | None = None
+    status: JobStatus | None = None
+    tenant: Name | None = None
+    subject: Name | None = None
+    parent_id: JobId | None = Field(None, description="Only children of this job.")
+    created_since: AwareDatetime | None = None
+    created_before: AwareDatetime | None = None
+    cursor: JobId | None = Field(None, description="`next_cursor` of the page before.")
+    limit: int = Field(50, ge=1, le=500)
 
 
 class ProgressView(BaseModel):

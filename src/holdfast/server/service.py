@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 from starlette.requests import HTTPConnection
 
+from holdfast.server.rate_limit import GoodKeys
+
 if TYPE_CHECKING:
     from holdfast.clock import Clock
     from holdfast.engine.client import JobClient
@@ -46,6 +48,7 @@ class Service:
     clock: Clock
     options: ServiceOptions
     tokens: Tokens
+    good_keys: GoodKeys = field(default_factory=GoodKeys)
     closing: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the server begins to stop: streams end, so that their clients go elsewhere."""
 
