@@ -7,8 +7,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol, TypedDict, TypeVar, Unpack, overload
 
+import pydantic
+
 from holdfast import codec
-from holdfast.errors import JobCancelledError, JobFailedError, JobNotFinishedError
+from holdfast.errors import (
+    CheckpointTypeError,
+    JobCancelledError,
+    JobFailedError,
+    JobNotFinishedError,
+)
 from holdfast.model import JobStatus
 
 if TYPE_CHECKING:
@@ -198,8 +205,8 @@ class Jobs(Protocol):
         ...
 
 
-def decoded_output(job: Job, output: Any) -> Any:
-    """Return the output of a completed job as the type `output`; None for plain JSON values.
+def decoded_output(job: Job, asked: Any = None, *, declared: Any = None) -> Any:
+    """Return the output of a completed job: as the type asked for, or as its kind declares.
 
     Raises:
         JobFailedError, JobCancelledError, JobNotFinishedError: It did not complete.
@@ -209,7 +216,16 @@ def decoded_output(job: Job, output: Any) -> Any:
         raise failure_of(job)
     if job.output is None:
         raise JobNotFinishedError(job_id=job.job_id, status=job.status.value, action="give its output")
-    return codec.decode_value(job.output, output, None, what=f"output of job {job.job_id!r}")
+    what = f"output of job {job.job_id!r}"
+    if asked is None:
+        return codec.decode_value(job.output, declared, None, what=what)
+    try:
+        return codec.type_adapter(asked).validate_json(job.output)
+    except pydantic.ValidationError as error:
+        raise CheckpointTypeError(
+            f"{what} does not fit the type that was asked for: {codec.describe_invalid(error)}",
+            hint="ask for the type that its kind returns",
+        ) from None
 
 
 def failure_of(job: Job) -> JobError:

@@ -242,9 +242,9 @@ class JobClient:
             JobFailedError, JobCancelledError, CheckpointTypeError: See `result`.
             JobNotFinishedError: It has not ended.
         """
-        if output is None and job.kind in self._registry:
-            output = self._registry.get(job.kind).output_type
-        return decoded_output(job, output)
+        known = job.kind in self._registry
+        declared = self._registry.get(job.kind).output_type if known else None
+        return decoded_output(job, output, declared=declared)
 
     async def artifacts(self, job_id: str) -> Sequence[Artifact]:
         """Return the files that the job has saved so far.

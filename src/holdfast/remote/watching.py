@@ -11,7 +11,7 @@ import httpx2
 import msgspec
 
 from holdfast.codec import VALUE_BYTES_MAX
-from holdfast.errors import ServiceUnavailableError
+from holdfast.errors import InvalidInputError, ServiceUnavailableError
 from holdfast.remote.problems import seconds_after
 from holdfast.remote.transport import (
     ATTEMPTS_MAX,
@@ -152,6 +152,9 @@ class Watch:
             if away.error.code in _NO_ROOM:
                 raise BlockedError from None
             raise
+        except InvalidInputError:
+            # The log has not come to that number yet, and a stream begins at one that is there.
+            raise BlockedError from None
         if media_type_of(response) != _SSE:
             raise BlockedError
         return aiter(httpx2.EventSource(response, max_event_size=_EVENT_BYTES_MAX))

@@ -17,7 +17,7 @@ from holdfast.errors import (
     TooManyStreamsError,
 )
 from holdfast.server.access import Action
-from holdfast.server.auth import allowed, reach
+from holdfast.server.auth import permitted, reach
 from holdfast.server.feed import Feed
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class Streams:
             InvalidInputError: The job has no event of that number.
             StreamsFullError, TooManyStreamsError: There are as many streams as there may be.
         """
-        principal = await _content_reader(connection)
+        principal = await permitted(connection, Action.CONTENT)
         job = await reach(self._service, principal, job_id)
         if after > job.event_seq:
             raise InvalidInputError(
@@ -124,7 +124,7 @@ class Stream:
 
     async def _check(self) -> None:
         try:
-            await _content_reader(self._connection)
+            await permitted(self._connection, Action.CONTENT)
         except (NotAuthenticatedError, AccessDeniedError):
             raise
         except HoldfastError:
@@ -151,6 +151,3 @@ def read_seq(text: str, what: str) -> int:
             hint="send the id of the last event that you have, or nothing to start from the first",
         )
     return int(text)
-
-
-_content_reader = allowed(Action.CONTENT)
