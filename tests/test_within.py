@@ -160,7 +160,7 @@ async def test_store_that_does_not_answer_then_costs_the_announcement_only(harne
         async def get_job(self, job_id: str) -> None:
             raise StoreUnavailableError("away")
 
-    made.client.submissions._store = Away()
+    made.client.submissions._store = Away()  # type: ignore[assignment]
 
     with pytest.raises(InterruptedError):
         await made.client.submit("ship", "book", within=object())

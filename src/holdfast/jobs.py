@@ -220,7 +220,7 @@ def decoded_output(job: Job, asked: Any = None, *, declared: Any = None) -> Any:
     if asked is None:
         return codec.decode_value(job.output, declared, None, what=what)
     try:
-        return codec.type_adapter(asked).validate_json(job.output)
+        return pydantic.TypeAdapter(asked).validate_json(job.output)
     except pydantic.ValidationError as error:
         raise CheckpointTypeError(
             f"{what} does not fit the type that was asked for: {codec.describe_invalid(error)}",

@@ -12,6 +12,7 @@ import pytest
 from holdfast.errors import HoldfastError, JobNotFoundError, ServiceUnavailableError
 from holdfast.model import JobStatus
 from holdfast.remote import Client, watching
+from holdfast.remote.transport import SILENCE_SECONDS
 from holdfast.server.examples import JOB
 from holdfast.testing.service import running_service
 from holdfast.testing.signals import Gate
@@ -54,7 +55,7 @@ def page(*seqs: int) -> Answer:
 
 
 def job(status: str, **headers: str) -> Answer:
-    return told(body={**JOB, "status": status}, **headers)
+    return told(200, {**JOB, "status": status}, **headers)
 
 
 async def seen(service: Service, after: int = 0) -> list[int]:
@@ -102,7 +103,7 @@ async def test_silence_for_too_long_is_a_cut(monkeypatch):
     )
 
     assert await seen(service) == [1, 2]
-    assert service.requests[0].extensions["timeout"]["read"] == watching.SILENCE_SECONDS
+    assert service.requests[0].extensions["timeout"]["read"] == SILENCE_SECONDS
 
 
 async def test_refusal_in_the_middle_is_told():
@@ -299,7 +300,7 @@ async def test_every_event_comes_once_over_a_wire_that_is_cut_all_the_time(harne
     async with running_service(harness) as running, wire.running() as url:
         wire.upstream = port_of(running.url)
         async with Client(url, await running.key(), clock=NoTime()) as client:
-            wire.bytes_max = 20_000
+            wire.bytes_max = 8_000
             job = await client.submit("counts")
             got = [event async for event in client.events(job.job_id)]
 
