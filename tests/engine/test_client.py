@@ -7,6 +7,7 @@ import pytest
 
 from holdfast import codec
 from holdfast.engine.client import JobClient
+from holdfast.engine.registry import Registry
 from holdfast.errors import (
     FatalError,
     IdempotencyConflictError,
@@ -229,7 +230,7 @@ async def test_output_of_a_job_under_way_is_refused(idle):
 
 def test_failed_job_without_an_error_on_record_still_tells(idle_job):
     nothing: Any = None
-    client = JobClient(nothing, nothing, nothing, nothing)
+    client = JobClient(nothing, Registry(), nothing, nothing)
 
     with pytest.raises(JobFailedError, match="no error was recorded"):
         client.output_of(idle_job)

@@ -28,9 +28,6 @@ from holdfast.errors import (
     DispatchError,
     IdempotencyConflictError,
     InvalidInputError,
-    JobCancelledError,
-    JobError,
-    JobFailedError,
     JobFinishedError,
     LeaseLost,
     MapFailedError,
@@ -38,6 +35,7 @@ from holdfast.errors import (
     UnknownJobKindError,
 )
 from holdfast.ids import child_id
+from holdfast.jobs import failure_of
 from holdfast.model import Budget, Checkpoint, Dispatch, Job, JobStatus, SuspendReason
 from holdfast.store.base import NewJob
 from holdfast.telemetry.traces import current_traceparent
@@ -233,15 +231,6 @@ def _when_ended(job: Job) -> tuple[float, bool]:
     """Sort the first that ended first, and what failed before what was cancelled for it."""
     ended = job.finished_at.timestamp() if job.finished_at else 0.0
     return ended, job.status is JobStatus.CANCELLED
-
-
-def failure_of(job: Job) -> JobError:
-    """Return what to raise to whoever waits for the output of a job that did not complete."""
-    what = f"job {job.job_id!r} (kind {job.kind!r})"
-    if job.status is JobStatus.CANCELLED:
-        return JobCancelledError(f"{what} was cancelled")
-    told = f"{job.error.type}: {job.error.message}" if job.error else "no error was recorded"
-    return JobFailedError(f"{what} failed: {told}")
 
 
 class _Waiting:

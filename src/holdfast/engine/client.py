@@ -5,13 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Unpack
 
 from holdfast import codec
-from holdfast.engine.children import failure_of
 from holdfast.engine.progress import with_family_progress
 from holdfast.engine.retention import Retention
-from holdfast.engine.submission import Submissions, SubmitOptions, submitting
-from holdfast.errors import JobNotFinishedError
+from holdfast.engine.submission import Submissions, submitting
 from holdfast.ids import new_id
-from holdfast.model import JobStatus
+from holdfast.jobs import decoded_output
 from holdfast.store.base import JobQuery, NewJob
 from holdfast.store.hints import ended
 
@@ -20,7 +18,9 @@ if TYPE_CHECKING:
 
     from holdfast.artifacts.base import ArtifactStore
     from holdfast.dispatch.base import Dispatcher
-    from holdfast.engine.registry import JobKind, Registry
+    from holdfast.engine.registry import Registry
+    from holdfast.engine.submission import OpenEnlister
+    from holdfast.jobs import SubmitOptions
     from holdfast.model import Artifact, Budget, Event, Job
     from holdfast.store.base import JobRecords, Store
 
@@ -28,14 +28,19 @@ EVENT_PAGE = 500
 
 
 class JobClient:
-    """Jobs of one store, from outside. Holds no state of its own; needs no worker nearby."""
+    """`holdfast.jobs.Jobs` of one store. Holds no state of its own; needs no worker nearby."""
 
     def __init__(
-        self, store: Store, registry: Registry, dispatcher: Dispatcher, artifacts: ArtifactStore
+        self,
+        store: Store,
+        registry: Registry,
+        dispatcher: Dispatcher,
+        artifacts: ArtifactStore,
+        enlister: OpenEnlister | None = None,
     ) -> None:
         self._store = store
         self._registry = registry
-        self.submissions = Submissions(store, registry, dispatcher)
+        self.submissions = Submissions(store, registry, dispatcher, enlister)
         """How jobs come in; `submit` is what most callers want of it."""
         self.artifact_store = artifacts
         """Where the content of artifacts lies."""
@@ -48,6 +53,7 @@ class JobClient:
         value: Any = None,
         *,
         idempotency_key: str | None = None,
+        within: object | None = None,
         **options: Unpack[SubmitOptions],
     ) -> Job:
         """Accept a job durably and return it.
@@ -56,6 +62,8 @@ class JobClient:
             kind: A registered kind.
             value: Its input, fitting the kind's declared type.
             idempotency_key: The same key with the same input gives the same job.
+            within: A session or connection of SQLAlchemy's to the store's own database: the job is
+                accepted once its transaction is committed, and only then.
             **options: See `SubmitOptions`.
 
         Raises:
@@ -63,9 +71,10 @@ class JobClient:
             InvalidInputError: The input does not fit, the key is too long, or the kind declares no
                 limit for a concurrency key.
             IdempotencyConflictError: The key belongs to a different request.
+            ConfigError: `within` is no such session or connection.
         """
         submitted = await self.submissions.accept(
-            kind, value, idempotency_key=idempotency_key, **options
+            kind, value, idempotency_key=idempotency_key, within=within, **options
         )
         return submitted.job
 
@@ -219,32 +228,26 @@ class JobClient:
                     return job
                 await hint.wait()
 
-    async def result(self, job_id: str) -> Any:
-        """Wait for the job and return its output, typed as its kind declares.
+    async def result(self, job_id: str, *, output: Any = None) -> Any:
+        """Wait for the job and return its output, as the type `output` or as its kind declares.
 
         Raises:
             JobFailedError: It failed.
             JobCancelledError: It was cancelled.
+            CheckpointTypeError: The output does not fit the type.
         """
-        return self.output_of(await self.wait(job_id))
+        return self.output_of(await self.wait(job_id), output=output)
 
-    def output_of(self, job: Job) -> Any:
-        """Decode the output of a completed job.
+    def output_of(self, job: Job, *, output: Any = None) -> Any:
+        """Decode the output of a completed job; see `result`.
 
         Raises:
-            JobFailedError: It failed.
-            JobCancelledError: It was cancelled.
+            JobFailedError, JobCancelledError, CheckpointTypeError: See `result`.
             JobNotFinishedError: It has not ended.
         """
-        if job.status in (JobStatus.FAILED, JobStatus.CANCELLED):
-            raise failure_of(job)
-        if job.output is None:
-            raise JobNotFinishedError(
-                job_id=job.job_id, status=job.status.value, action="give its output"
-            )
-        kind: JobKind | None = self._registry.get(job.kind) if job.kind in self._registry else None
-        declared = kind.output_type if kind else None
-        return codec.decode_value(job.output, declared, None, what=f"output of job {job.job_id!r}")
+        known = job.kind in self._registry
+        declared = self._registry.get(job.kind).output_type if known else None
+        return decoded_output(job, output, declared=declared)
 
     async def artifacts(self, job_id: str) -> Sequence[Artifact]:
         """Return the files that the job has saved so far.

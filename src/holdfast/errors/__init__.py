@@ -18,6 +18,7 @@ HoldfastError(code, hint)
 │                          · SealedValueError
 ├── ArtifactError          ArtifactUnavailableError (transient)
 ├── DispatchError
+├── ServiceUnavailableError (transient)
 └── LLMError               RateLimitedError · ProviderUnavailableError · ProviderTimeoutError
                            · ContextTooLongError · ContentRefusedError · InvalidResponseError
                            · TruncatedResponseError · ProviderRequestError · AccountRefusedError
@@ -95,6 +96,7 @@ from holdfast.errors.seams import (
     ArtifactUnavailableError,
     DispatchError,
     SealedValueError,
+    ServiceUnavailableError,
     StoreCorruptError,
     StoreError,
     StoreFullError,
@@ -145,6 +147,7 @@ __all__ = [
     "RetryLaterError",
     "SchemaVersionError",
     "SealedValueError",
+    "ServiceUnavailableError",
     "SignalTimeoutError",
     "SoftLimitError",
     "StepFailedError",

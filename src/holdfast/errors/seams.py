@@ -66,3 +66,10 @@ class DispatchError(HoldfastError):
 
     code = "dispatch"
     transient = True
+
+
+class ServiceUnavailableError(HoldfastError):
+    """A service cannot be reached, or gave no answer; the same call may succeed later."""
+
+    code = "service_unavailable"
+    transient = True

@@ -17,6 +17,7 @@ from holdfast.server import examples
 from holdfast.server.auth import ContentReader, reach
 from holdfast.server.conditional import UnsatisfiableRangeError, matches, range_of
 from holdfast.server.problems import NOT_FOUND, Problem, ProblemRoute, problem
+from holdfast.server.schemas import ArtifactView, artifact_view
 from holdfast.server.service import Service, service_of
 
 router = APIRouter(prefix="/jobs", tags=["artifacts"], route_class=ProblemRoute)
@@ -36,17 +37,6 @@ _BYTES = "application/octet-stream"
 _FILE_SCHEMA = {"schema": {"type": "string", "format": "binary"}, "example": "%PDF-1.7 …"}
 
 
-class ArtifactView(BaseModel):
-    """A file that a job has saved."""
-
-    model_config = ConfigDict(json_schema_extra={"examples": [examples.ARTIFACT]})
-
-    name: str
-    size_bytes: int
-    media_type: str
-    sha256: str
-
-
 class ArtifactList(BaseModel):
     """The files that a job has saved so far."""
 
@@ -60,7 +50,7 @@ async def list_artifacts(job_id: str, here: Here, principal: ContentReader) -> A
     """Return the files that the job has saved so far, oldest first."""
     await reach(here, principal, job_id)
     found = await here.records.list_artifacts(job_id)
-    return ArtifactList(artifacts=[_view(artifact) for artifact in found])
+    return ArtifactList(artifacts=[artifact_view(artifact) for artifact in found])
 
 
 @router.get(
@@ -148,12 +138,3 @@ def _no_such_part(artifact: Artifact) -> Response:
     detail = f"artifact {artifact.name!r} has {size:,} bytes and no such part"
     headers = {"Content-Range": f"bytes */{size}"}
     return problem(416, "request", detail, hint="ask for bytes that are there", headers=headers)
-
-
-def _view(artifact: Artifact) -> ArtifactView:
-    return ArtifactView(
-        name=artifact.name,
-        size_bytes=artifact.size_bytes,
-        media_type=artifact.media_type,
-        sha256=artifact.sha256,
-    )

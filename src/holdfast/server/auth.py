@@ -122,24 +122,21 @@ def allowed(action: Action, *, one_job: bool = True) -> Callable[..., Awaitable[
     async def check(
         connection: HTTPConnection, _: Annotated[None, Depends(_bearer_scheme)]
     ) -> Principal:
-        principal = await authorize(connection, action)
-        if not (one_job or principal.job_id is None):
-            raise AccessDeniedError(name=principal.name, action=action)
-        return principal
+        return await permitted(connection, action, one_job=one_job)
 
     return check
 
 
-async def authorize(connection: HTTPConnection, action: Action) -> Principal:
-    """Return who is asking if that may do `action`.
+async def permitted(connection: HTTPConnection, action: Action, *, one_job: bool = True) -> Principal:
+    """Return who is asking if it may do `action`; see `allowed`.
 
     Raises:
         NotAuthenticatedError: Nobody known, or a key that is no longer good.
-        AccessDeniedError: The key does not allow the action.
+        AccessDeniedError: It may not.
     """
     principal = await authenticate(connection)
-    if action not in principal.actions:
-        raise AccessDeniedError(name=principal.name, action=action)
+    if action not in principal.actions or not (one_job or principal.job_id is None):
+        raise AccessDeniedError(name=principal.name, action=action.value)
     return principal
 
 

@@ -15,6 +15,8 @@ _USAGE: Any = {
     "unpriced_calls": 0,
     "uncertain_calls": 0,
     "uncertain_usd": "0",
+    "reserved_tokens": 2400,
+    "reserved_usd": "0.0009",
 }
 _HASH = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
 
@@ -32,13 +34,27 @@ JOB: Any = {
     "suspend_reason": None,
     "priority": 0,
     "tenant": "shop",
+    "subject": "customer-17",
+    "idempotency_key": "order-4711",
     "parent_id": None,
+    "concurrency_key": None,
     "attempt": 1,
-    "progress": {"done": 3, "total": 12, "fraction": 0.25, "label": "chapter 4", "eta_seconds": 90.0},
+    "lost_workers": 0,
+    "worker_id": "worker_01JDZ8Q6M4",
+    "active_seconds": 0.0,
+    "progress": {
+        "done": 3,
+        "total": 12,
+        "fraction": 0.25,
+        "label": "chapter 4",
+        "eta_seconds": 90.0,
+        "at": "2026-11-27T09:00:31Z",
+    },
     "usage": _USAGE,
     "budget_usd": "0.5",
     "budget_tokens": None,
     "error": None,
+    "content": True,
     "input": {"topic": "tides"},
     "output": None,
     "event_seq": 16,
@@ -48,7 +64,7 @@ JOB: Any = {
     "finished_at": None,
     "cancel_requested_at": None,
 }
-JOB_PAGE: Any = {"jobs": [{**JOB, "input": None}], "next_cursor": None}
+JOB_PAGE: Any = {"jobs": [{**JOB, "content": False, "input": None}], "next_cursor": None}
 
 STEPS: Any = {
     "steps": [
@@ -61,6 +77,7 @@ STEPS: Any = {
             "number": 1,
             "finished_at": "2026-11-27T09:00:04Z",
             "artifact": None,
+            "undo": None,
         }
     ]
 }
@@ -68,6 +85,7 @@ _CALL: Any = {
     "call_id": "call_01JDZ8Q8M2",
     "step_key": "outline",
     "step_attempt": 1,
+    "epoch": 1,
     "provider": "openai",
     "model": "gpt-4o-mini",
     "status": "settled",
@@ -77,6 +95,7 @@ _CALL: Any = {
     "cached_tokens": 0,
     "output_tokens": 206,
     "usd": "0.00026",
+    "response_id": "resp_68a1",
     "error_code": None,
     "started_at": "2026-11-27T09:00:02Z",
     "ended_at": "2026-11-27T09:00:04Z",

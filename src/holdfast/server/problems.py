@@ -107,6 +107,8 @@ class Problem(BaseModel):
     """Stable: what programs go by."""
     hint: str | None = None
     """What to do."""
+    details: dict[str, str | int | float | bool | None] | None = None
+    """Fields of the error, such as `job_id`."""
 
 
 def status_of(error: HoldfastError) -> int:
@@ -115,7 +117,13 @@ def status_of(error: HoldfastError) -> int:
 
 
 def problem(
-    status: int, code: str, detail: str, *, hint: str = "", headers: dict[str, str] | None = None
+    status: int,
+    code: str,
+    detail: str,
+    *,
+    hint: str = "",
+    details: dict[str, Any] | None = None,
+    headers: dict[str, str] | None = None,
 ) -> JSONResponse:
     """Return problem details; `type` is a link to the code's row on the page of errors."""
     body: dict[str, Any] = {
@@ -127,6 +135,8 @@ def problem(
     }
     if hint:
         body["hint"] = hint
+    if details:
+        body["details"] = details
     return JSONResponse(body, status, headers=headers, media_type=MEDIA_TYPE)
 
 
@@ -143,7 +153,9 @@ def problem_of(error: Exception) -> JSONResponse:
             headers["Retry-After"] = str(error.retry_after)
         if status >= 500:
             logger.error("request failed", extra={"error": error.code})
-        return problem(status, error.code, error.message, hint=error.hint, headers=headers)
+        return problem(
+            status, error.code, error.message, hint=error.hint, details=_fields(error), headers=headers
+        )
     if isinstance(error, RequestValidationError):
         told = "; ".join(map(_told, error.errors()[:_TOLD_MAX]))
         return problem(422, "invalid_input", f"the request does not fit: {told}")
@@ -155,6 +167,16 @@ def problem_of(error: Exception) -> JSONResponse:
     frames = "".join(traceback.format_tb(error.__traceback__))
     logger.error("request failed", extra={"error": type(error).__name__, "frames": frames})
     return problem(500, INTERNAL, "something went wrong here that nobody expected; it is in the log")
+
+
+def _fields(error: HoldfastError) -> dict[str, Any]:
+    """Return what an error knows beside its message, as far as it is plain."""
+    plain = (str, int, float, bool, type(None))
+    return {
+        name: value
+        for name, value in vars(error).items()
+        if name not in {"message", "hint"} and isinstance(value, plain)
+    }
 
 
 def _told(found: dict[str, Any]) -> str:

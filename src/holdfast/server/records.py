@@ -14,7 +14,7 @@ from holdfast.model import Call, CallStatus, Checkpoint
 from holdfast.server import examples
 from holdfast.server.auth import Reader, reach
 from holdfast.server.problems import NOT_FOUND, ProblemRoute
-from holdfast.server.schemas import UsageView, usage_view
+from holdfast.server.schemas import ArtifactView, UsageView, artifact_view, usage_view
 from holdfast.server.service import Service, service_of
 
 router = APIRouter(prefix="/jobs", tags=["jobs"], route_class=ProblemRoute)
@@ -32,7 +32,8 @@ class StepView(BaseModel):
     starts: int = Field(description="Times it was begun on record without finishing.")
     number: int = Field(description="Order of beginning or finishing within the job.")
     finished_at: datetime | None
-    artifact: str | None = Field(description="Name of the file that it saved.")
+    artifact: ArtifactView | None = Field(description="The file that it saved.")
+    undo: str | None = Field(description="The function that takes it back.")
 
 
 class StepList(BaseModel):
@@ -49,6 +50,7 @@ class CallView(BaseModel):
     call_id: str
     step_key: str
     step_attempt: int
+    epoch: int = Field(description="Which claim of the job made it.")
     provider: str
     model: str
     status: CallStatus
@@ -58,6 +60,7 @@ class CallView(BaseModel):
     cached_tokens: int
     output_tokens: int
     usd: Decimal | None = Field(description="Null while it runs, and where the price is unknown.")
+    response_id: str | None = Field(description="The provider's id of the answer.")
     error_code: str | None
     started_at: datetime
     ended_at: datetime | None
@@ -118,7 +121,8 @@ def _step_view(found: Checkpoint) -> StepView:
         starts=found.starts,
         number=found.number,
         finished_at=found.finished_at,
-        artifact=None if found.artifact is None else found.artifact.name,
+        artifact=None if found.artifact is None else artifact_view(found.artifact),
+        undo=None if found.undo is None else found.undo.function,
     )
 
 

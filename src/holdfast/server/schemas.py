@@ -14,7 +14,7 @@ from holdfast.server import examples
 from holdfast.server.access import Action
 
 if TYPE_CHECKING:
-    from holdfast.model import Job, Usage
+    from holdfast.model import Artifact, Job, Usage
     from holdfast.server.access import Principal
 
 NO_CONTROLS = r"^[^\x00-\x1f\x7f]*$"
@@ -125,6 +125,7 @@ class ProgressView(BaseModel):
     fraction: float
     label: str
     eta_seconds: float | None
+    at: datetime | None = Field(description="When this was computed.")
 
 
 class UsageView(BaseModel):
@@ -138,6 +139,8 @@ class UsageView(BaseModel):
     unpriced_calls: int
     uncertain_calls: int
     uncertain_usd: Decimal
+    reserved_tokens: int = Field(description="Reserved by calls in flight.")
+    reserved_usd: Decimal
 
 
 class ErrorView(BaseModel):
@@ -146,6 +149,18 @@ class ErrorView(BaseModel):
     type: str
     code: str
     message: str
+    details: dict[str, Any] = Field(description="Fields of the error, such as `step_key`.")
+
+
+class ArtifactView(BaseModel):
+    """A file that a job has saved."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [examples.ARTIFACT]})
+
+    name: str
+    size_bytes: int
+    media_type: str
+    sha256: str
 
 
 class JobView(BaseModel):
@@ -160,15 +175,24 @@ class JobView(BaseModel):
     suspend_reason: SuspendReason | None = Field(description="What a suspended job waits for.")
     priority: int
     tenant: str | None
+    subject: str | None = Field(description="Whose personal data it holds; null for a job's token.")
+    idempotency_key: str | None = Field(description="Null for a job's token.")
     parent_id: str | None
+    concurrency_key: str | None
     attempt: int
+    lost_workers: int = Field(description="Workers that vanished while running its unfinished step.")
+    worker_id: str | None = Field(description="Who runs it; null for a job's token.")
+    active_seconds: float = Field(description="Time under a worker in attempts that have ended.")
     progress: ProgressView
     usage: UsageView
     budget_usd: Decimal | None
     budget_tokens: int | None
     error: ErrorView | None
-    input: Any = Field(None, description="Null without the action `content`, and in lists.")
-    output: Any = Field(None, description="Null without the action `content`, and in lists.")
+    content: bool = Field(
+        description="Whether input and output are shown: to keys that allow `content`, not in lists."
+    )
+    input: Any = Field(None, description="Null unless `content`.")
+    output: Any = Field(None, description="Null unless `content`, and until the job has completed.")
     event_seq: int = Field(description="Number of its last event.")
     created_at: datetime
     available_at: datetime | None
@@ -209,6 +233,8 @@ def view_of(job: Job, principal: Principal, *, content: bool = True) -> JobView:
     Error messages and labels of progress are always shown: they are what an operator goes by.
     """
     shown = content and Action.CONTENT in principal.actions
+    # A job's token is in an end user's browser, which these are no business of.
+    inside = principal.job_id is None
     error = job.error
     progress = job.progress
     return JobView(
@@ -219,21 +245,29 @@ def view_of(job: Job, principal: Principal, *, content: bool = True) -> JobView:
         suspend_reason=job.suspend_reason,
         priority=job.priority,
         tenant=job.tenant,
+        subject=job.subject if inside else None,
+        idempotency_key=job.idempotency_key if inside else None,
         parent_id=job.parent_id,
+        concurrency_key=job.concurrency_key,
         attempt=job.attempt,
+        lost_workers=job.lost_workers,
+        worker_id=job.worker_id if inside else None,
+        active_seconds=job.active_seconds,
         progress=ProgressView(
             done=progress.done,
             total=progress.total,
             fraction=progress.fraction,
             label=progress.label,
             eta_seconds=progress.eta_seconds,
+            at=progress.at,
         ),
         usage=usage_view(job.usage),
         budget_usd=job.budget.usd,
         budget_tokens=job.budget.tokens,
         error=None
         if error is None
-        else ErrorView(type=error.type, code=error.code, message=error.message),
+        else ErrorView(type=error.type, code=error.code, message=error.message, details=error.details),
+        content=shown,
         input=msgspec.json.decode(job.input) if shown and job.input else None,
         output=msgspec.json.decode(job.output) if shown and job.output is not None else None,
         event_seq=job.event_seq,
@@ -256,4 +290,16 @@ def usage_view(usage: Usage) -> UsageView:
         unpriced_calls=usage.unpriced_calls,
         uncertain_calls=usage.uncertain_calls,
         uncertain_usd=usage.uncertain_usd,
+        reserved_tokens=usage.reserved_tokens,
+        reserved_usd=usage.reserved_usd,
+    )
+
+
+def artifact_view(artifact: Artifact) -> ArtifactView:
+    """Return what is shown of an artifact."""
+    return ArtifactView(
+        name=artifact.name,
+        size_bytes=artifact.size_bytes,
+        media_type=artifact.media_type,
+        sha256=artifact.sha256,
     )

@@ -17,7 +17,7 @@ from holdfast.errors import (
     TooManyStreamsError,
 )
 from holdfast.server.access import Action
-from holdfast.server.auth import authorize, reach
+from holdfast.server.auth import permitted, reach
 from holdfast.server.feed import Feed
 from holdfast.server.open_files import OTHERS_MAX, open_files_max
 
@@ -64,7 +64,7 @@ class Streams:
             InvalidInputError: The job has no event of that number.
             StreamsFullError, TooManyStreamsError: There are as many streams as there may be.
         """
-        principal = await authorize(connection, Action.CONTENT)
+        principal = await permitted(connection, Action.CONTENT)
         job = await reach(self._service, principal, job_id)
         if after > job.event_seq:
             raise InvalidInputError(
@@ -128,7 +128,7 @@ class Stream:
 
     async def _check(self) -> None:
         try:
-            await authorize(self._connection, Action.CONTENT)
+            await permitted(self._connection, Action.CONTENT)
         except (NotAuthenticatedError, AccessDeniedError):
             raise
         except HoldfastError:

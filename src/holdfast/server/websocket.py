@@ -14,7 +14,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from holdfast.errors import AccessDeniedError, HoldfastError, InvalidInputError
 from holdfast.server.access import Action
-from holdfast.server.auth import SESSION_COOKIE, authorize, given_key
+from holdfast.server.auth import SESSION_COOKIE, given_key, permitted
 from holdfast.server.problems import status_of
 from holdfast.server.service import Service, service_of
 from holdfast.server.streams import Stream, Streams, read_seq, streams_of
@@ -114,7 +114,7 @@ async def _obey(websocket: WebSocket, here: Service, job_id: str, text: str | No
         raise InvalidInputError(
             "a message was not understood", hint='the only one is {"type": "cancel"}'
         ) from None
-    await authorize(websocket, Action.CONTROL)
+    await permitted(websocket, Action.CONTROL)
     await here.client.cancel(job_id)
 
 

@@ -47,7 +47,7 @@ from holdfast.store.parameters import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from datetime import timedelta
 
     from holdfast.model import Budget, Checkpoint, Dispatch, Event, Job, Lease, Progress, UndoCall
@@ -65,6 +65,7 @@ __all__ = [
     "CallOutcome",
     "Claim",
     "ClaimRequest",
+    "Enlister",
     "JobQuery",
     "JobRecords",
     "LaneAdjustment",
@@ -398,4 +399,27 @@ class Store(Protocol):
 
     async def inspect(self) -> StoreReport:
         """Return counts, workers and lanes for operators."""
+        ...
+
+
+class Enlister(Protocol):
+    """Takes part in transactions of the caller's own, on the store's database."""
+
+    async def insert_job(self, within: object, new: NewJob, committing: Callable[[], None]) -> Submitted:
+        """Queue a job as `Store.insert_job` does, once the caller commits and only if it does.
+
+        An error leaves the caller's transaction as it was, except that of a statement that failed.
+
+        Args:
+            within: What holds the transaction, in the terms of the library behind.
+            new: The job.
+            committing: Called just before the caller's commit, from whatever thread that is in; once,
+                and never for a transaction that is rolled back and not followed by another.
+
+        Raises:
+            IdempotencyConflictError, InvalidInputError: See `Store.insert_job`.
+            StoreUnavailableError: Another transaction came first; the same may succeed in a new one.
+            ConfigError: `within` is of no known kind, or on another database than the store's.
+            SchemaVersionError: The database is at another schema than this release's.
+        """
         ...

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import re
 import select
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +32,7 @@ SILENCE_SECONDS = 10
 """A connection whose other end is silent for so long counts as cut."""
 
 _GOODBYE_READS = 4
+_SEARCH_PATH = re.compile(r"-c\s*search_path=((?:\\.|\S)+)")
 
 KEEPALIVE: dict[str, Any] = {
     "keepalives_idle": SILENCE_SECONDS,
@@ -86,6 +88,7 @@ class Place:
             # Several servers of one cluster may be named, separated by commas.
             [int(each) for each in port.split(",") if each]
             self._shown = f"{parts.get('host') or 'localhost'}:{port}/{parts.get('dbname') or ''}"
+            chosen = _SEARCH_PATH.search(str(parts.get("options") or ""))
         except (psycopg.ProgrammingError, ValueError):
             # The cause is not chained: it quotes the URL, password included.
             raise ConfigError(
@@ -94,6 +97,8 @@ class Place:
                 " characters of the password as in %40 for @",
             ) from None
         self.url = url
+        self.search_path = None if chosen is None else re.sub(r"\\(.)", r"\1", chosen[1])
+        """Schemas that the URL chooses by its options; None if it leaves that to the server."""
 
     def __str__(self) -> str:
         return self._shown

@@ -15,6 +15,7 @@ from holdfast.clock import SystemClock
 from holdfast.engine.attempt import Services
 from holdfast.engine.client import JobClient
 from holdfast.engine.registry import Registry
+from holdfast.engine.submission import new_job
 from holdfast.engine.worker import Worker
 from holdfast.settings import load_settings
 from holdfast.store import open_store
@@ -25,6 +26,7 @@ from holdfast.wiring.llm import open_llm
 from holdfast.wiring.opening import (
     Opened,
     celery_dispatch,
+    enlister_of,
     keyring_of,
     measured,
     open_dispatcher,
@@ -41,9 +43,12 @@ if TYPE_CHECKING:
     from holdfast.dispatch.base import JobRunner
     from holdfast.dispatch.celery import CeleryApp
     from holdfast.engine.registry import KindOptions
+    from holdfast.jobs import SubmitOptions
     from holdfast.llm.providers.scripted import Writer
+    from holdfast.model import Job
     from holdfast.server.service import Service
     from holdfast.settings import Settings
+    from holdfast.store.enlisted import SqlEnlister
 
 JobFunction = TypeVar("JobFunction", bound="Callable[..., Awaitable[Any]]")
 
@@ -75,6 +80,7 @@ class App:
         self._celery = None if celery is None else self._install(celery)
         self._clock = clock or SystemClock()
         self._resources: dict[type, object] = {}
+        self._enlister: SqlEnlister | None = None
         self.offline_writer: Writer | None = None
         """Answers model calls while no endpoint is set; sample sentences by default."""
 
@@ -141,6 +147,35 @@ class App:
         """
         async with self._working(queues, concurrency, offered=False) as (opened, _):
             yield opened.client
+
+    def submit(
+        self,
+        kind: str,
+        value: Any = None,
+        *,
+        within: object,
+        idempotency_key: str | None = None,
+        **options: Unpack[SubmitOptions],
+    ) -> Job:
+        """Submit a job in a transaction of the caller's own, where no event loop is needed.
+
+        Nothing is opened: the job is written by the caller's connection. With a client open, use
+        `JobClient.submit(…, within=…)`, which has a broker told at once, too.
+
+        Args:
+            kind: A registered kind.
+            value: Its input, fitting the kind's declared type.
+            within: A `Session` or `Connection` of SQLAlchemy's to the store's own database; the job is
+                accepted once its transaction is committed, and only then.
+            idempotency_key: The same key with the same input gives the same job.
+            **options: See `holdfast.jobs.SubmitOptions`.
+
+        Raises:
+            UnknownJobKindError, InvalidInputError, IdempotencyConflictError: See `JobClient.submit`.
+            ConfigError: `within` is no such session or connection.
+        """
+        new = new_job(self.registry, kind, value, idempotency_key, options)
+        return self._enlisting().insert(within, new).job
 
     def api(self, *, with_worker: bool | None = None) -> FastAPI:
         """Return the HTTP service as an ASGI application; it opens everything when it is started.
@@ -295,10 +330,18 @@ class App:
         try:
             store = await open_sealed(opened, keys)
             async with open_dispatcher(self.broker(), store) as dispatcher:
-                client = JobClient(store, self.registry, dispatcher, artifacts)
-                yield Opened(client, store, dispatcher, opened.service.sealed_by(keys))
+                client = JobClient(store, self.registry, dispatcher, artifacts, self._enlisting)
+                try:
+                    yield Opened(client, store, dispatcher, opened.service.sealed_by(keys))
+                finally:
+                    await client.submissions.close()
         finally:
             await opened.close()
+
+    def _enlisting(self) -> SqlEnlister:
+        if self._enlister is None:
+            self._enlister = enlister_of(self.settings, self._clock)
+        return self._enlister
 
 
 def _interrupt(task: asyncio.Task[Any] | None) -> None:

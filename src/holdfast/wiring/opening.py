@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import ModuleType
 
+    from holdfast.clock import Clock
     from holdfast.dispatch.base import Dispatcher
     from holdfast.dispatch.celery import CeleryApp
     from holdfast.engine.client import JobClient
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from holdfast.sealing import Keyring
     from holdfast.settings import Settings
     from holdfast.store.base import Store
+    from holdfast.store.enlisted import SqlEnlister
     from holdfast.store.service import ServiceStore
 
 
@@ -86,6 +88,18 @@ def keyring_of(settings: Settings) -> Keyring:
     """
     secret = settings.sealing_keys
     return load_keyring("" if secret is None else secret.get_secret_value())
+
+
+def enlister_of(settings: Settings, clock: Clock) -> SqlEnlister:
+    """Return what submits jobs in transactions of others on the store's database.
+
+    Raises:
+        ConfigError: The store's URL or the sealing keys cannot be used.
+    """
+    # Imported here: SQLAlchemy takes longer to load than everything else.
+    from holdfast.store.enlisted import SqlEnlister
+
+    return SqlEnlister(settings.store_url, keyring_of(settings), clock)
 
 
 def prepare_home(home: Path) -> None:
