@@ -6,7 +6,7 @@ import hashlib
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated
 
-from fastapi import APIRouter, Depends, Header, Query
+from fastapi import APIRouter, Header, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -27,7 +27,7 @@ from holdfast.server.schemas import (
     Submission,
     view_of,
 )
-from holdfast.server.service import Service, service_of
+from holdfast.server.service import Here
 from holdfast.store.base import JobQuery
 
 if TYPE_CHECKING:
@@ -36,8 +36,6 @@ if TYPE_CHECKING:
     from holdfast.model import Job
 
 router = APIRouter(prefix="/jobs", tags=["jobs"], route_class=ProblemRoute)
-
-Here = Annotated[Service, Depends(service_of)]
 
 _POLLS = ((30, 2), (300, 5))
 """Until so many seconds after its submission, a job should be asked for every so many seconds."""

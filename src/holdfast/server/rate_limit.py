@@ -157,7 +157,7 @@ def network_of(host: str) -> str:
     if ":" not in host:
         return host
     try:
-        return str(ipaddress.ipnetwork_of((host.partition("%")[0], 64), strict=False))
+        return str(ipaddress.ip_network((host.partition("%")[0], 64), strict=False))
     except ValueError:
         return host
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from typing import TYPE_CHECKING
 
 import uvicorn
@@ -73,6 +74,8 @@ async def serve_api(
         ws_max_size=64 * 1024,
         lifespan="on",
     )
+    # Its lines hold tokens for single jobs (`?token=`): `access_log` only takes its handlers away.
+    logging.getLogger("uvicorn.access").disabled = True
     server = Server(config, on_ready)
     running = asyncio.create_task(server.serve())
     stopping = asyncio.create_task(stop.wait())
