@@ -101,7 +101,8 @@ async def get_artifact(
 ) -> Response:
     """Return the file's bytes; a browser shows it only if it is a PDF, a picture or plain text."""
     await reach(here, principal, job_id)
-    artifact = await here.records.find_artifact(job_id, name)
+    # PostgreSQL knows no NUL, not even to say that it is not there.
+    artifact = None if "\0" in name else await here.records.find_artifact(job_id, name)
     if artifact is None:
         raise ArtifactNotFoundError(job_id=job_id, name=name)
     etag = f'"{artifact.sha256}"'
