@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable
 from datetime import timedelta
+from typing import Any
 
 import jsonschema
 
@@ -11,7 +12,7 @@ from holdfast.model import Concurrency
 KINDS = "/api/v1/kinds"
 
 
-async def kinds_of(http) -> dict[str, dict]:
+async def kinds_of(http) -> dict[str, dict[str, Any]]:
     return {kind["kind"]: kind for kind in (await http.get(KINDS)).json()["kinds"]}
 
 
@@ -60,7 +61,8 @@ async def test_kinds_tell_their_limits(http, harness):
 async def test_what_is_not_declared_or_has_no_schema_may_be_anything(http, harness):
     async def loose(job: JobContext, value): ...
 
-    async def odd(job: JobContext, value: Awaitable[int]) -> complex: ...
+    async def odd(job: JobContext, value: Awaitable[int]) -> complex:
+        return await value
 
     harness.job("loose", loose)
     harness.job("odd", odd)

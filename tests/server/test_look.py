@@ -77,13 +77,14 @@ async def test_etag_differs_by_what_one_may_see(running, harness):
 
 
 async def test_polls_are_asked_to_slow_down_as_a_job_ages(tmp_path):
-    async with Harness(tmp_path, clock=ManualClock()) as harness:
+    clock = ManualClock()
+    async with Harness(tmp_path, clock=clock) as harness:
         harness.job("greet", greet)
         async with running_service(harness) as running, running.http(await running.key()) as http:
             job_id = await harness.submit("greet", "ada")
             waits = []
             for seconds in (29, 2, 268, 2):
-                harness.clock.advance(seconds)
+                clock.advance(seconds)
                 waits.append((await http.get(f"{JOBS}/{job_id}")).headers["retry-after"])
 
     assert waits == ["2", "5", "5", "15"]
@@ -98,6 +99,24 @@ async def test_job_that_is_not_there_is_not_found(http, job_id):
     assert (answer.status_code, answer.json()["code"]) == (404, "job_not_found")
 
 
+async def test_output_that_is_nested_deep_is_shown_as_it_is(http, harness):
+    async def deep(job: JobContext, depth: int):
+        value: object = depth
+        for _ in range(depth):
+            value = [value]
+        return value
+
+    harness.job("deep", deep)
+    await harness.start_worker()
+    job_id = await harness.submit("deep", 900)
+    await harness.end_of(job_id)
+
+    answer = await http.get(f"{JOBS}/{job_id}")
+
+    assert answer.status_code == 200
+    assert f'"output":{"[" * 900}900{"]" * 900}' in answer.text
+
+
 # --- lists ---------------------------------------------------------------------------------------
 
 
@@ -107,16 +126,15 @@ async def ids(http, query: str = "") -> list[str]:
 
 async def test_list_goes_page_by_page_from_the_newest_on(http, harness):
     submitted = [await harness.submit("greet", f"name {number}") for number in range(5)]
-    seen, cursor = [], ""
+    seen, cursor = list[list[str]](), ""
 
-    for _ in range(3):
+    while cursor != "&cursor=None":
         page = (await http.get(f"{JOBS}?limit=2{cursor}")).json()
         seen.append([job["job_id"] for job in page["jobs"]])
         cursor = f"&cursor={page['next_cursor']}"
 
     newest_first = sorted(submitted, reverse=True)
     assert seen == [newest_first[:2], newest_first[2:4], newest_first[4:]]
-    assert page["next_cursor"] is None
 
 
 async def test_filters_pick_what_fits_all_of_them(http, harness):

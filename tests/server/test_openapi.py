@@ -1,11 +1,14 @@
 """What the service says of itself."""
 
+from pathlib import Path
+
 import jsonschema
 import pytest
 from jsonschema import Draft202012Validator
 
 from tests.server.described import DESCRIPTION, PUBLIC, example_of, operations, resolved
 
+REFERENCE = Path(__file__).parents[2] / "docs" / "reference" / "http.md"
 OPERATIONS = {operation.name: operation for operation in operations()}
 
 STABLE = {
@@ -50,6 +53,14 @@ def test_operation_is_described(name):
     assert described["description"].endswith(".")
     assert set(described["tags"]) <= tags
     assert described["tags"]
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_operation_is_in_the_reference(name):
+    operation = OPERATIONS[name]
+
+    place = f"`{operation.method.upper()} {operation.path.removeprefix('/api/v1')}`"
+    assert place in REFERENCE.read_text()
 
 
 @pytest.mark.parametrize("name", OPERATIONS)

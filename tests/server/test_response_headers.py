@@ -84,8 +84,9 @@ async def test_page_that_may_call_can_read_why_it_was_refused(harness):
         running_service(
             harness, cors_origins=("https://shop.example",), requests_per_minute=1, body_bytes_max=1024
         ) as running,
-        running.http(await running.key(), headers={"Origin": "https://shop.example"}) as http,
+        running.http(await running.key()) as http,
     ):
+        http.headers["Origin"] = "https://shop.example"
         large = await http.post(JOBS, content=b"a" * 2_000)
         often = await http.get(JOBS)
 

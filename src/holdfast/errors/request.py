@@ -202,7 +202,7 @@ class AccessDeniedError(RequestError):
 
     def __init__(self, *, name: str, action: str) -> None:
         super().__init__(
-            f"key {name!r} does not allow {action!r}", hint="use a key that was made with this action"
+            f"key {name!r} does not allow '{action}'", hint="use a key that was made with this action"
         )
         self.action = action
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Annotated
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 
 from holdfast.errors import AccessDeniedError, KeyNotFoundError
@@ -14,12 +14,10 @@ from holdfast.server.access import Action
 from holdfast.server.auth import Admin
 from holdfast.server.problems import NOT_FOUND, ProblemRoute
 from holdfast.server.schemas import Name
-from holdfast.server.service import Service, service_of
+from holdfast.server.service import Here
 from holdfast.store.service import ApiKey
 
 router = APIRouter(prefix="/keys", tags=["keys"], route_class=ProblemRoute)
-
-Here = Annotated[Service, Depends(service_of)]
 
 _DAYS_MAX = 36_500
 

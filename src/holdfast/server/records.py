@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime
 from decimal import Decimal
-from typing import Annotated
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 
 from holdfast.model import Call, CallStatus, Checkpoint
@@ -15,11 +14,9 @@ from holdfast.server import examples
 from holdfast.server.auth import Reader, reach
 from holdfast.server.problems import NOT_FOUND, ProblemRoute
 from holdfast.server.schemas import ArtifactView, UsageView, artifact_view, usage_view
-from holdfast.server.service import Service, service_of
+from holdfast.server.service import Here
 
 router = APIRouter(prefix="/jobs", tags=["jobs"], route_class=ProblemRoute)
-
-Here = Annotated[Service, Depends(service_of)]
 
 
 class StepView(BaseModel):

@@ -109,6 +109,8 @@ def _config(api: FastAPI, state: Mapping[str, Any] | None) -> uvicorn.Config:
         ws_per_message_deflate=False,
     )
     config.load()
+    # Its lines hold tokens for single jobs (`?token=`): `access_log` only takes its handlers away.
+    logging.getLogger("uvicorn.access").disabled = True
     config.lifespan_class = lambda _: _Open(state or {})
     return config
 

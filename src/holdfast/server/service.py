@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
+from fastapi import Depends
 from starlette.requests import HTTPConnection
 
 from holdfast.server.checks import Checks
@@ -72,3 +73,12 @@ def service_of(connection: HTTPConnection) -> Service:
     """Return the service that a request or socket came to; it is put there by the router's lifespan."""
     found: Service = connection.state.holdfast
     return found
+
+
+async def _service_here(connection: HTTPConnection) -> Service:
+    # Asynchronous, because FastAPI calls what is not in a thread, for every request.
+    return service_of(connection)
+
+
+Here = Annotated[Service, Depends(_service_here)]
+"""The service, as a parameter of a route."""
