@@ -55,7 +55,7 @@ async def take(follower: Follower, until: int) -> list[int]:
     numbers: list[int] = []
     async with asyncio.timeout(PATIENCE_SECONDS):
         while not numbers or numbers[-1] < until:
-            frames = await follower.next(PATIENCE_SECONDS)
+            frames = await follower.next()
             assert frames, f"nothing after {numbers}"
             numbers += [frame.seq for frame in frames]
     return numbers
@@ -77,7 +77,7 @@ async def test_frames_are_events_in_both_forms(scene):
     (event,) = await scene.writer.read_events(job_id)
 
     with scene.feed.follow(job_id, 0) as follower:
-        (frame,) = await follower.next(PATIENCE_SECONDS)
+        (frame,) = await follower.next()
 
     told = {
         "seq": 1,
@@ -208,7 +208,7 @@ async def test_last_event_of_a_job_that_has_ended_finishes_its_followers(scene):
         await take(follower, 3)
 
         assert (unfinished, follower.finished) == (False, True)
-        assert await follower.next(PATIENCE_SECONDS) == ()
+        assert await follower.next() == ()
 
 
 async def test_follower_that_has_everything_of_a_finished_job_is_finished_at_once(scene):
@@ -216,7 +216,7 @@ async def test_follower_that_has_everything_of_a_finished_job_is_finished_at_onc
     await finish(scene.writer, lease)
 
     with scene.feed.follow(lease.job_id, 3) as follower:
-        assert await follower.next(PATIENCE_SECONDS) == ()
+        assert await follower.next() == ()
         assert follower.finished
 
 
@@ -248,7 +248,7 @@ async def test_deleted_job_is_told_to_its_followers(scene):
 
 async def test_job_that_does_not_exist_is_told(scene):
     with scene.feed.follow("job_none", 0) as follower, pytest.raises(JobNotFoundError):
-        await follower.next(PATIENCE_SECONDS)
+        await follower.next()
 
 
 async def test_log_that_cannot_be_opened_is_told(scene):
@@ -257,7 +257,7 @@ async def test_log_that_cannot_be_opened_is_told(scene):
     scene.store.add(Fault(action=error, verb="read_events"))
 
     with scene.feed.follow(job_id, 0) as follower, pytest.raises(SealedValueError):
-        await follower.next(PATIENCE_SECONDS)
+        await follower.next()
 
 
 @pytest.mark.parametrize("verb", ["read_events", "find_positions"])
@@ -279,8 +279,8 @@ async def test_follower_behind_waits_for_a_store_that_is_away(scene):
     lease = await start(scene.writer)
     await scene.write(lease, 2 * TAIL_EVENTS_MAX)
     end = 2 * TAIL_EVENTS_MAX + 2
-    with scene.feed.follow(lease.job_id, end) as first, scene.feed.follow(lease.job_id, 0) as behind:
-        await first.next(0.01)
+    with scene.feed.follow(lease.job_id, end), scene.feed.follow(lease.job_id, 0) as behind:
+        await eventually(lambda: scene.reads("find_positions") > 0)
         away = scene.store.add(Fault(action=StoreUnavailableError("away"), verb="read_events", times=3))
 
         assert await take(behind, end) == list(range(1, end + 1))
@@ -296,17 +296,22 @@ async def test_feed_survives_what_nobody_expected(scene, caplog):
     assert "feed failed, going on" in caplog.messages
 
 
-async def test_quiet_log_gives_nothing_after_a_while(scene):
+async def test_quiet_log_gives_nothing_at_a_beat(scene):
     job_id = await submit(scene.writer)
     with scene.feed.follow(job_id, 1) as follower:
-        assert await follower.next(0.01) == ()
+        scene.feed._tails[job_id].beat()
+        waiting = asyncio.create_task(follower.next())
+        await asyncio.sleep(0)
+        scene.feed._tails[job_id].beat()
+
+        assert await waiting == ()
         assert not follower.finished
 
 
 async def test_followers_leave_when_the_service_closes(scene):
     job_id = await submit(scene.writer)
     with scene.feed.follow(job_id, 1) as follower:
-        waiting = asyncio.create_task(follower.next(600))
+        waiting = asyncio.create_task(follower.next())
         await asyncio.sleep(0)
         scene.closing.set()
 

@@ -37,7 +37,12 @@ class Streams:
 
     def __init__(self, service: Service) -> None:
         self._service = service
-        self._feed = Feed(service.store, service.records, service.clock)
+        self._feed = Feed(
+            service.store,
+            service.records,
+            service.clock,
+            heartbeat_seconds=service.options.heartbeat_seconds,
+        )
         self._open: Counter[tuple[str, str | None]] = Counter()
         # Refused with words rather than by a connection that cannot be accepted.
         self._max = max(1, min(service.options.streams_max, open_files_max() - OTHERS_MAX))
@@ -119,7 +124,7 @@ class Stream:
         closing = self._service.closing
         check_at = clock.monotonic() + options.recheck_seconds
         while not closing.is_set() and not follower.finished:
-            frames = await follower.next(options.heartbeat_seconds)
+            frames = await follower.next()
             if clock.monotonic() >= check_at:
                 await self._check()
                 check_at = clock.monotonic() + options.recheck_seconds
