@@ -51,7 +51,16 @@ def _row(what: str, ours: dict[str, float], limit: dict[str, float] | None = Non
         met=ours["p95"] < TARGET_SECONDS,
         short_by=f"{(ours['p95'] - TARGET_SECONDS) * 1000:.0f} ms too long",
     )
-    return [timing, Row(what="… memory of each stream", ours=f"{ours['kib']:.1f} KiB")]
+    peer_busy = f"bare asyncio server {limit['busy'] * 1e6:.0f} µs" if limit else ""
+    return [
+        timing,
+        Row(
+            what="… processor time of the server for each event and client",
+            ours=f"{ours['busy'] * 1e6:.0f} µs",
+            peer=peer_busy,
+        ),
+        Row(what="… memory of each stream", ours=f"{ours['kib']:.1f} KiB"),
+    ]
 
 
 def _shown(found: dict[str, float]) -> str:
@@ -137,6 +146,8 @@ Timed from the date that the store gives the event, before its commit, until the
 
 The limit: a server of bare asyncio protocols, without HTTP library, store or jobs, that sends the same
 bytes to the same client at the same pace.
+The processor time is that of the whole process, with the worker and its commits where it has one; unlike
+the delays, it hardly depends on what else the machine does.
 Where the worker is another process, SQLite tells nobody of its commits: the server looks for them ten
 times a second.
 On PostgreSQL it is told.

@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import os
 import re
 import resource
 import statistics
@@ -69,9 +70,10 @@ def measure(*, port: int, pid: int, home: str, jobs: int, streams: int, seconds:
         async with asyncio.timeout(_OPEN_SECONDS_MAX):
             while not all(each.told for each in opened):  # noqa: ASYNC110 - no event for each stream
                 await asyncio.sleep(0.2)
-        since = time.time() + 1.0
-        await asyncio.sleep(1.0 + seconds)
-        after = _rss_kib(pid)
+        await asyncio.sleep(1.0)
+        since, busy_before = time.time(), _busy_seconds(pid)
+        await asyncio.sleep(seconds)
+        after, busy = _rss_kib(pid), _busy_seconds(pid) - busy_before
         if any(each.lost for each in opened):
             raise SystemExit("streams were cut")
         found = sorted(itertools.chain.from_iterable(each.delays(since) for each in opened))
@@ -82,6 +84,7 @@ def measure(*, port: int, pid: int, home: str, jobs: int, streams: int, seconds:
             "p95": cuts[94],
             "p99": cuts[98],
             "kib": (after - before) / streams,
+            "busy": busy / len(found),
         }
 
     return run_async(work())
@@ -117,6 +120,12 @@ def _rss_kib(pid: int) -> int:
         if line.startswith("VmRSS:"):
             return int(line.split()[1])
     raise LookupError(pid)
+
+
+def _busy_seconds(pid: int) -> float:
+    """Processor time of a process so far."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 if __name__ == "__main__":

@@ -10,9 +10,12 @@ import pytest
 from holdfast.clock import SystemClock
 from holdfast.errors import JobNotFoundError, SealedValueError, StoreUnavailableError
 from holdfast.model import JobStatus, Lease
+from holdfast.sealing import KEY_BYTES, Keyring
 from holdfast.server import feed as feeds
 from holdfast.server.feed import TAIL_BYTES_MAX, TAIL_EVENTS_MAX, Feed, Follower
 from holdfast.store.base import NewEvent, PruneRequest
+from holdfast.store.postgres_store import PostgresStore
+from holdfast.store.sealed import SealedStore
 from holdfast.store.sqlite_store import SqliteStore
 from holdfast.testing.faults import Fault, FaultyStore
 from holdfast.testing.signals import PATIENCE_SECONDS, eventually
@@ -328,3 +331,40 @@ async def test_job_that_nobody_follows_is_forgotten(scene):
 
     assert scene.feed._tails == {}
     assert scene.writer.hints.idle
+
+
+async def test_sealed_events_are_opened(scene):
+    sealed = SealedStore(scene.writer, Keyring({"k": bytes(KEY_BYTES)}))
+    lease = await start(sealed)
+    await sealed.append_events(lease, [NewEvent(type="a.b", data=b'{"x":"secret"}')])
+    feed = Feed(sealed, scene.writer.service, SystemClock())
+
+    async with feed.running(scene.closing):
+        with feed.follow(lease.job_id, 0) as follower:
+            frames = await follower.next()
+
+    stored = await scene.writer.read_events(lease.job_id)
+    assert b"secret" not in stored[-1].data
+    assert json.loads(frames[-1].json)["data"] == {"x": "secret"}
+
+
+async def test_commit_of_another_process_is_heard_of_on_postgresql(postgres_url, tmp_path):
+    store, other = PostgresStore(postgres_url), PostgresStore(postgres_url)
+    async with contextlib.AsyncExitStack() as stack:
+        for each in (store, other):
+            await each.open()
+            stack.push_async_callback(each.close)
+            await each.listening()
+        other.beat(worker("w1"), first=True)
+        lease = await start(other)
+        feed = await stack.enter_async_context(
+            Feed(store, store.service, SystemClock()).running(asyncio.Event())
+        )
+
+        with feed.follow(lease.job_id, 0) as follower:
+            await take(follower, 2)
+            await other.append_events(lease, [NewEvent(type="a.b")] * 3)
+            await finish(other, lease)
+            seen = await take(follower, 6)
+
+            assert (seen, follower.finished) == ([3, 4, 5, 6], True)

@@ -16,6 +16,7 @@ from holdfast.errors import (
     StreamsFullError,
     TooManyStreamsError,
 )
+from holdfast.metrics import STREAMS_OPEN
 from holdfast.server.access import Action
 from holdfast.server.auth import allowed, reach
 from holdfast.server.feed import Feed
@@ -89,9 +90,11 @@ class Streams:
         if self._open[client] >= options.client_streams_max:
             raise TooManyStreamsError(name=principal.name, limit=options.client_streams_max)
         self._open[client] += 1
+        STREAMS_OPEN.inc()
         try:
             yield
         finally:
+            STREAMS_OPEN.dec()
             self._open[client] -= 1
             if not self._open[client]:
                 del self._open[client]
