@@ -21,6 +21,7 @@ from bench import (
     prefork,
     rescue,
     steps,
+    streams,
     submission,
     writing,
 )
@@ -43,6 +44,7 @@ FIGURES: dict[str, tuple[str, Callable[[Bench], Table]]] = {
     "cancel": ("Cancel across machines", cancel.measure),
     "drain": ("A worker of a fleet that leaves", drain.measure),
     "submission": ("Submitting over HTTP", submission.measure),
+    "streams": ("Live streams", streams.measure),
 }
 
 

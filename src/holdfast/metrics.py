@@ -52,6 +52,7 @@ CONSUMER_SILENT = Gauge(
     "holdfast_consumer_silent",
     "Whether the consumer receives nothing although jobs have to be repaired.",
 )
+STREAMS_OPEN = Gauge("holdfast_streams_open", "Live streams that clients have open here.")
 LOOP_LAG = Histogram(
     "holdfast_loop_lag_seconds",
     "How late the event loop comes to what is due.",

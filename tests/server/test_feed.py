@@ -10,9 +10,12 @@ import pytest
 from holdfast.clock import SystemClock
 from holdfast.errors import JobNotFoundError, SealedValueError, StoreUnavailableError
 from holdfast.model import JobStatus, Lease
+from holdfast.sealing import KEY_BYTES, Keyring
 from holdfast.server import feed as feeds
 from holdfast.server.feed import TAIL_BYTES_MAX, TAIL_EVENTS_MAX, Feed, Follower
 from holdfast.store.base import NewEvent, PruneRequest
+from holdfast.store.postgres_store import PostgresStore
+from holdfast.store.sealed import SealedStore
 from holdfast.store.sqlite_store import SqliteStore
 from holdfast.testing.faults import Fault, FaultyStore
 from holdfast.testing.signals import PATIENCE_SECONDS, eventually
@@ -55,7 +58,7 @@ async def take(follower: Follower, until: int) -> list[int]:
     numbers: list[int] = []
     async with asyncio.timeout(PATIENCE_SECONDS):
         while not numbers or numbers[-1] < until:
-            frames = await follower.next(PATIENCE_SECONDS)
+            frames = await follower.next()
             assert frames, f"nothing after {numbers}"
             numbers += [frame.seq for frame in frames]
     return numbers
@@ -77,7 +80,7 @@ async def test_frames_are_events_in_both_forms(scene):
     (event,) = await scene.writer.read_events(job_id)
 
     with scene.feed.follow(job_id, 0) as follower:
-        (frame,) = await follower.next(PATIENCE_SECONDS)
+        (frame,) = await follower.next()
 
     told = {
         "seq": 1,
@@ -208,7 +211,7 @@ async def test_last_event_of_a_job_that_has_ended_finishes_its_followers(scene):
         await take(follower, 3)
 
         assert (unfinished, follower.finished) == (False, True)
-        assert await follower.next(PATIENCE_SECONDS) == ()
+        assert await follower.next() == ()
 
 
 async def test_follower_that_has_everything_of_a_finished_job_is_finished_at_once(scene):
@@ -216,7 +219,7 @@ async def test_follower_that_has_everything_of_a_finished_job_is_finished_at_onc
     await finish(scene.writer, lease)
 
     with scene.feed.follow(lease.job_id, 3) as follower:
-        assert await follower.next(PATIENCE_SECONDS) == ()
+        assert await follower.next() == ()
         assert follower.finished
 
 
@@ -248,7 +251,7 @@ async def test_deleted_job_is_told_to_its_followers(scene):
 
 async def test_job_that_does_not_exist_is_told(scene):
     with scene.feed.follow("job_none", 0) as follower, pytest.raises(JobNotFoundError):
-        await follower.next(PATIENCE_SECONDS)
+        await follower.next()
 
 
 async def test_log_that_cannot_be_opened_is_told(scene):
@@ -257,7 +260,7 @@ async def test_log_that_cannot_be_opened_is_told(scene):
     scene.store.add(Fault(action=error, verb="read_events"))
 
     with scene.feed.follow(job_id, 0) as follower, pytest.raises(SealedValueError):
-        await follower.next(PATIENCE_SECONDS)
+        await follower.next()
 
 
 @pytest.mark.parametrize("verb", ["read_events", "find_positions"])
@@ -279,8 +282,8 @@ async def test_follower_behind_waits_for_a_store_that_is_away(scene):
     lease = await start(scene.writer)
     await scene.write(lease, 2 * TAIL_EVENTS_MAX)
     end = 2 * TAIL_EVENTS_MAX + 2
-    with scene.feed.follow(lease.job_id, end) as first, scene.feed.follow(lease.job_id, 0) as behind:
-        await first.next(0.01)
+    with scene.feed.follow(lease.job_id, end), scene.feed.follow(lease.job_id, 0) as behind:
+        await eventually(lambda: scene.reads("find_positions") > 0)
         away = scene.store.add(Fault(action=StoreUnavailableError("away"), verb="read_events", times=3))
 
         assert await take(behind, end) == list(range(1, end + 1))
@@ -296,17 +299,22 @@ async def test_feed_survives_what_nobody_expected(scene, caplog):
     assert "feed failed, going on" in caplog.messages
 
 
-async def test_quiet_log_gives_nothing_after_a_while(scene):
+async def test_quiet_log_gives_nothing_at_a_beat(scene):
     job_id = await submit(scene.writer)
     with scene.feed.follow(job_id, 1) as follower:
-        assert await follower.next(0.01) == ()
+        scene.feed._tails[job_id].beat()
+        waiting = asyncio.create_task(follower.next())
+        await asyncio.sleep(0)
+        scene.feed._tails[job_id].beat()
+
+        assert await waiting == ()
         assert not follower.finished
 
 
 async def test_followers_leave_when_the_service_closes(scene):
     job_id = await submit(scene.writer)
     with scene.feed.follow(job_id, 1) as follower:
-        waiting = asyncio.create_task(follower.next(600))
+        waiting = asyncio.create_task(follower.next())
         await asyncio.sleep(0)
         scene.closing.set()
 
@@ -323,3 +331,40 @@ async def test_job_that_nobody_follows_is_forgotten(scene):
 
     assert scene.feed._tails == {}
     assert scene.writer.hints.idle
+
+
+async def test_sealed_events_are_opened(scene):
+    sealed = SealedStore(scene.writer, Keyring({"k": bytes(KEY_BYTES)}))
+    lease = await start(sealed)
+    await sealed.append_events(lease, [NewEvent(type="a.b", data=b'{"x":"secret"}')])
+    feed = Feed(sealed, scene.writer.service, SystemClock())
+
+    async with feed.running(scene.closing):
+        with feed.follow(lease.job_id, 0) as follower:
+            frames = await follower.next()
+
+    stored = await scene.writer.read_events(lease.job_id)
+    assert b"secret" not in stored[-1].data
+    assert json.loads(frames[-1].json)["data"] == {"x": "secret"}
+
+
+async def test_commit_of_another_process_is_heard_of_on_postgresql(postgres_url, tmp_path):
+    store, other = PostgresStore(postgres_url), PostgresStore(postgres_url)
+    async with contextlib.AsyncExitStack() as stack:
+        for each in (store, other):
+            await each.open()
+            stack.push_async_callback(each.close)
+            await each.listening()
+        other.beat(worker("w1"), first=True)
+        lease = await start(other)
+        feed = await stack.enter_async_context(
+            Feed(store, store.service, SystemClock()).running(asyncio.Event())
+        )
+
+        with feed.follow(lease.job_id, 0) as follower:
+            await take(follower, 2)
+            await other.append_events(lease, [NewEvent(type="a.b")] * 3)
+            await finish(other, lease)
+            seen = await take(follower, 6)
+
+            assert (seen, follower.finished) == ([3, 4, 5, 6], True)

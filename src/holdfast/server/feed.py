@@ -83,10 +83,13 @@ class Tail:
         self.lost: HoldfastError | None = None
         """Why the log cannot be read any more: deleted, or sealed with a key that is not here."""
         self.followers = 0
+        self.beats = 0
+        """How often followers were woken only to show that they live."""
         self._after = after
         self._frames: deque[Frame] = deque()
         self._bytes = 0
-        self._turned = asyncio.Event()
+        self._waiting: list[asyncio.Future[None]] = []
+        self._quiet = False
 
     def look(self, position: Position) -> bool:
         """Take note of how far the log goes; whether there is something to read."""
@@ -122,14 +125,27 @@ class Tail:
         missing = min((self.seq or 0) - after, len(self._frames))
         return [self._frames[index] for index in range(-missing, 0)]
 
-    async def turned(self) -> None:
-        """Return once something has changed since this call."""
-        await self._turned.wait()
+    def turned(self) -> asyncio.Future[None]:
+        """Return what is done once something has changed since this call."""
+        # A future for each: thousands wait, and an Event and a timeout cost several times as much.
+        waiting = asyncio.get_running_loop().create_future()
+        self._waiting.append(waiting)
+        return waiting
 
     def wake(self) -> None:
         """Have all followers look again."""
-        turned, self._turned = self._turned, asyncio.Event()
-        turned.set()
+        self._quiet = False
+        woken, self._waiting = self._waiting, []
+        for waiting in woken:
+            if not waiting.done():
+                waiting.set_result(None)
+
+    def beat(self) -> None:
+        """Have all followers show that they live if nothing has happened since the last beat."""
+        if self._quiet:
+            self.beats += 1
+            self.wake()
+        self._quiet = True
 
     def _judge(self, position: Position) -> None:
         # What ends a job is its last event; a retry adds another one.
@@ -156,57 +172,51 @@ class Follower:
         # A job that was retried just now has ended only to those who have not heard of it yet.
         return self._tail.ended and self.after >= seq >= self._known
 
-    async def next(self, patience_seconds: float) -> Sequence[Frame]:
+    async def next(self) -> Sequence[Frame]:
         """Return what comes next in order, as soon as there is something.
 
         Returns:
-            Nothing when that takes longer than `patience_seconds`, when it is finished, and when the
+            Nothing when it is time to show that the stream lives, when it is finished, and when the
             feed closes.
 
         Raises:
             JobNotFoundError: The job was deleted.
             SealedValueError: An event cannot be opened.
         """
-        try:
-            async with asyncio.timeout(patience_seconds):
-                while not (self._feed.closed or self.finished):
-                    if frames := await self._missing():
-                        self.after = frames[-1].seq
-                        return frames
-        except TimeoutError:
-            pass
+        tail, feed = self._tail, self._feed
+        beats = tail.beats
+        while not (feed.closed or self.finished) and tail.beats == beats:
+            if tail.lost is not None:
+                raise tail.lost.with_traceback(None)  # it is told to many
+            if tail.seq is None or self.after >= tail.seq:
+                await tail.turned()
+                continue
+            reached = tail.reaches(self.after)
+            frames = tail.since(self.after) if reached else await feed.page(tail.job_id, self.after)
+            if frames:
+                self.after = frames[-1].seq
+                return frames
         return ()
-
-    async def _missing(self) -> Sequence[Frame]:
-        """Return what it lacks; nothing if it had to wait, and may look again."""
-        tail = self._tail
-        if tail.lost is not None:
-            raise tail.lost.with_traceback(None)  # it is told to many
-        if tail.reaches(self.after):
-            frames = tail.since(self.after)
-        elif tail.seq is None:
-            frames = []
-        else:
-            return await self._feed.page(tail.job_id, self.after)
-        if not frames:
-            await tail.turned()
-        return frames
 
 
 class Feed:
     """Reads the logs of all followed jobs while it runs."""
 
-    def __init__(self, store: Store, records: ServiceStore, clock: Clock) -> None:
+    def __init__(
+        self, store: Store, records: ServiceStore, clock: Clock, *, heartbeat_seconds: float = 15.0
+    ) -> None:
         """Describe a feed.
 
         Args:
             store: Where events are read.
             records: Where is asked how far logs go.
-            clock: Paces what is tried again.
+            clock: Paces what is tried again, and heartbeats.
+            heartbeat_seconds: How long followers may have nothing to tell.
         """
         self._store = store
         self._records = records
         self._clock = clock
+        self._heartbeat_seconds = heartbeat_seconds
         self._inbox = Inbox(store.hints)
         self._tails: dict[str, Tail] = {}
         self._paging = asyncio.Semaphore(READS_AT_ONCE)
@@ -219,6 +229,7 @@ class Feed:
         """Feed the followers; once `closing` is set, have them leave."""
         tasks = [
             asyncio.create_task(self._run(), name="holdfast-feed"),
+            asyncio.create_task(self._beat(), name="holdfast-feed-beat"),
             asyncio.create_task(self._close_with(closing), name="holdfast-feed-closing"),
         ]
         try:
@@ -328,6 +339,13 @@ class Feed:
         if not self._troubled:
             logger.warning("streams wait for the store", extra={"error": error.code})
         self._troubled = True
+
+    async def _beat(self) -> None:
+        while True:
+            # A tail is quiet for one beat before the second one wakes its followers.
+            await self._clock.sleep(self._heartbeat_seconds / 2)
+            for tail in list(self._tails.values()):
+                tail.beat()
 
     async def _close_with(self, closing: asyncio.Event) -> None:
         await closing.wait()

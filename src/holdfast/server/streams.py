@@ -16,6 +16,7 @@ from holdfast.errors import (
     StreamsFullError,
     TooManyStreamsError,
 )
+from holdfast.metrics import STREAMS_OPEN
 from holdfast.server.access import Action
 from holdfast.server.auth import permitted, reach
 from holdfast.server.feed import Feed
@@ -37,7 +38,12 @@ class Streams:
 
     def __init__(self, service: Service) -> None:
         self._service = service
-        self._feed = Feed(service.store, service.records, service.clock)
+        self._feed = Feed(
+            service.store,
+            service.records,
+            service.clock,
+            heartbeat_seconds=service.options.heartbeat_seconds,
+        )
         self._open: Counter[tuple[str, str | None]] = Counter()
         # Refused with words rather than by a connection that cannot be accepted.
         self._max = max(1, min(service.options.streams_max, open_files_max() - OTHERS_MAX))
@@ -84,9 +90,11 @@ class Streams:
         if self._open[client] >= options.client_streams_max:
             raise TooManyStreamsError(name=principal.name, limit=options.client_streams_max)
         self._open[client] += 1
+        STREAMS_OPEN.inc()
         try:
             yield
         finally:
+            STREAMS_OPEN.dec()
             self._open[client] -= 1
             if not self._open[client]:
                 del self._open[client]
@@ -119,7 +127,7 @@ class Stream:
         closing = self._service.closing
         check_at = clock.monotonic() + options.recheck_seconds
         while not closing.is_set() and not follower.finished:
-            frames = await follower.next(options.heartbeat_seconds)
+            frames = await follower.next()
             if clock.monotonic() >= check_at:
                 await self._check()
                 check_at = clock.monotonic() + options.recheck_seconds

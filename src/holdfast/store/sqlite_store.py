@@ -33,7 +33,7 @@ T = TypeVar("T")
 BUSY_SECONDS = 15.0
 """How long a write waits for another process's lock."""
 
-WATCH_SECONDS = 0.25
+WATCH_SECONDS = 0.1
 """How often other processes' commits are looked for while somebody waits for hints."""
 
 CACHE_KIBIBYTES = 4 * 1024
