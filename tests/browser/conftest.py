@@ -34,7 +34,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.browser)
             item.add_marker(pytest.mark.requires("chromium"))
-            item.add_marker(pytest.mark.timeout(60))
+            item.add_marker(pytest.mark.timeout(120))
 
 
 @pytest.fixture(scope="session")
@@ -100,7 +100,7 @@ async def complaints() -> AsyncIterator[Complaints]:
 
 
 @pytest.fixture
-async def context(browser, complaints) -> BrowserContext:
+async def context(browser: Browser, complaints: Complaints) -> BrowserContext:
     """A fresh profile; whatever its pages complain of fails the test."""
     context = await browser.new_context()
     context.set_default_timeout(15_000)
@@ -109,5 +109,5 @@ async def context(browser, complaints) -> BrowserContext:
 
 
 @pytest.fixture
-async def page(context) -> Page:
+async def page(context: BrowserContext) -> Page:
     return await context.new_page()

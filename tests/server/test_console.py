@@ -1,20 +1,27 @@
 """The console over plain HTTP: who sees what, what is refused, and that names stay text."""
 
+import asyncio
+import contextlib
 import html
 import re
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from decimal import Decimal
 
+import httpx2
 import pytest
+from fastapi import FastAPI
 
 from holdfast import Budget, FatalError, JobContext
 from holdfast.errors import StoreUnavailableError
 from holdfast.model import JobStatus
 from holdfast.server.access import Action
+from holdfast.server.app import create_router
 from holdfast.server.auth import SESSION_COOKIE, session_of
 from holdfast.server.console import forms
 from holdfast.server.console.static import static_files
+from holdfast.server.run import serve_api
+from holdfast.server.service import Service
 from holdfast.store.base import CallIntent, ClaimRequest, Settlement
 from holdfast.testing.faults import Fault
 from holdfast.testing.service import RunningService, running_service
@@ -324,6 +331,56 @@ async def test_session_ends_with_its_key(running, harness):
     await running.service.records.revoke_key(key_id, running.service.clock.now())
 
     assert (await someone.get("/jobs")).status_code == 303
+
+
+async def test_link_from_elsewhere_is_asked_again_by_a_page_of_our_own(running):
+    """Browsers keep a strict cookie back on the first request, so nobody is sent to sign in for it."""
+    nobody = Visitor(running, "")
+
+    answer = await nobody.get("/jobs", **{"Sec-Fetch-Site": "cross-site"})
+    again = await nobody.get("/jobs", **{"Sec-Fetch-Site": "same-origin"})
+
+    assert (answer.status_code, again.status_code) == (200, 303)
+    assert '<meta http-equiv="refresh" content="0">' in answer.text
+
+
+async def test_links_follow_where_an_application_puts_the_console(harness):
+    """Under a prefix, as in `include_router`, and under a mounted application."""
+    async with mounted(harness) as url, httpx2.AsyncClient(base_url=url, trust_env=False) as http:
+        for place in ("/shop", "/mounted"):
+            page = await http.get(f"{place}/console/jobs")
+
+            assert page.status_code == 200
+            links = re.findall(r'(?:href|src|action)="(/[^"]*)"', page.text)
+            assert links
+            assert [link for link in links if not link.startswith(f"{place}/console/")] == []
+            assert (await http.get(links[0])).status_code == 200
+
+
+@contextlib.asynccontextmanager
+async def mounted(harness) -> AsyncIterator[str]:
+    async with running_service(harness, open_access=True) as running:
+
+        @contextlib.asynccontextmanager
+        async def opened() -> AsyncIterator[Service]:
+            yield running.service
+
+        shop, inner = FastAPI(), FastAPI()
+        shop.include_router(create_router(opened), prefix="/shop")
+        inner.include_router(create_router(opened))
+        shop.mount("/mounted", inner)
+        stop, ready = asyncio.Event(), asyncio.get_running_loop().create_future()
+        serving = asyncio.create_task(
+            serve_api(shop, host="127.0.0.1", port=0, stop=stop, on_ready=ready.set_result)
+        )
+        try:
+            await asyncio.wait((serving, ready), return_when=asyncio.FIRST_COMPLETED)
+            if serving.done():
+                serving.result()
+            yield f"http://127.0.0.1:{ready.result()}"
+        finally:
+            stop.set()
+            await serving
 
 
 # --- forms ---------------------------------------------------------------------------------------

@@ -2,17 +2,20 @@
 
 import json
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
 from holdfast.model import Event, Job, JobStatus
 from holdfast.server.console.timeline import ROWS_MAX, TYPES, timeline_of
 
+Told = tuple[float, str, dict[str, Any]]
+
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def job(**changes) -> Job:
-    fields = {
+    fields: dict[str, Any] = {
         "job_id": "job_1",
         "kind": "report",
         "queue": "default",
@@ -47,7 +50,7 @@ def spans(row) -> list[tuple[str, float, float]]:
     return [(bar.kind, bar.x, bar.width) for bar in row.bars]
 
 
-CLAIMED = (
+CLAIMED: tuple[Told, ...] = (
     (0, "job.queued", {}),
     (10, "attempt.started", {"attempt": 1, "epoch": 1, "worker_id": "worker_a"}),
 )
@@ -218,7 +221,7 @@ def test_groups_beyond_the_limit_are_counted():
 @pytest.mark.parametrize("first", range(8))
 def test_history_without_its_beginning_can_be_drawn(first):
     error = {"type": "ValueError", "code": "exception"}
-    told = [
+    told: list[Told] = [
         *CLAIMED,
         (12, "step.started", {"key": "a", "step_attempt": 1}),
         (13, "step.retrying", {"key": "a", "step_attempt": 1, "wait_seconds": 1, "error": error}),

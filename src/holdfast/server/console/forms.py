@@ -58,7 +58,7 @@ async def read_own_form(request: Request, viewer: Viewer) -> dict[str, str]:
 def _refuse_foreign(request: Request) -> None:
     """Refuse what a page of another site has sent, by what browsers say of it."""
     site, origin = request.headers.get("sec-fetch-site"), request.headers.get("origin")
-    if site not in (None, "same-origin"):
+    if site not in (None, "same-origin", "none"):
         raise AccessDeniedError(name="a page of another site", action="send this form")
     if origin is not None and urlsplit(origin).netloc not in _own_places(request):
         raise AccessDeniedError(name=f"a page of {origin!r}", action="send this form")

@@ -61,7 +61,10 @@ def environment() -> jinja2.Environment:
 
 def base_of(request: Request) -> str:
     """Return the path that the console lies at, such as `/console`, wherever it is mounted."""
-    return request.url_for("console").path
+    # From the address: within mounted applications routes are looked up by name in the outer one only,
+    # and a route does not know the prefix that its router was included under.
+    asked, own = request.scope["path"].split("/"), request.scope["route"].path.split("/")
+    return "/".join(asked[: len(asked) - len(own) + 2])
 
 
 def render(
@@ -106,6 +109,9 @@ class PageRoute(APIRoute):
 
 
 def _to_sign_in(request: Request) -> Response:
+    if request.method == "GET" and request.headers.get("sec-fetch-site") == "cross-site":
+        # A link from elsewhere: the browser sends the session's cookie once a page of our own asks.
+        return render(request, "arrival.html", None)
     here = request.url.path + (f"?{request.url.query}" if request.url.query else "")
     after = f"?next={quote(here)}" if request.method == "GET" else ""
     return redirect(f"{base_of(request)}/sign-in{after}")
