@@ -170,7 +170,7 @@ async def test_service_that_runs_is_recognised(tmp_path):
     ],
 )
 async def test_broker_that_is_of_no_use_is_told(url, told):
-    found = await broker(Settings(broker=url))  # type: ignore[arg-type]
+    found = await broker(Settings(broker=url))
 
     assert (found.verdict, told in found.told) == ("problem", True)
     assert "hidden" not in str(found)
@@ -182,4 +182,4 @@ async def test_no_broker_is_no_trouble():
 
 @pytest.mark.requires("redis-server")
 async def test_broker_that_answers_is_well(redis_server: Redis):
-    assert (await broker(Settings(broker=redis_server.url))).verdict == "ok"  # type: ignore[arg-type]
+    assert (await broker(Settings(broker=redis_server.url))).verdict == "ok"

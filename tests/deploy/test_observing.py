@@ -26,6 +26,12 @@ _WORD = re.compile(r"[a-z_][a-z0-9_]*")
 _FUNCTIONS = frozenset("and or unless sum max min rate increase histogram_quantile absent by on".split())
 
 
+_SUFFIXES: dict[str, dict[str, frozenset[str]]] = {
+    "counter": {"_total": frozenset()},
+    "histogram": {"_bucket": frozenset({"le"}), "_count": frozenset(), "_sum": frozenset()},
+}
+
+
 def known_series() -> dict[str, set[str]]:
     """Return the series that our metrics give, each with its labels."""
     found: dict[str, set[str]] = {}
@@ -34,10 +40,7 @@ def known_series() -> dict[str, set[str]]:
             continue
         for metric in each.describe():
             labels = set(each._labelnames)
-            suffixes = {
-                "counter": {"_total": set()},
-                "histogram": {"_bucket": {"le"}, "_count": set(), "_sum": set()},
-            }.get(metric.type, {"": set()})
+            suffixes = _SUFFIXES.get(metric.type, {"": frozenset()})
             for suffix, extra in suffixes.items():
                 found[metric.name + suffix] = labels | extra
     return found

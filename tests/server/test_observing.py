@@ -121,6 +121,7 @@ async def test_nothing_that_is_somebodys_is_in_any_line(running, harness, lines)
     harness.job("clumsy", clumsy)
     await harness.start_worker()
     key = await running.key()
+    job_id = ""
     token = running.service.tokens.for_job("job_01JDZ8Q7V3T5N9W2X4Y6Z8A0BC")
     async with running.http(key) as http:
         for kind in ("secretive", "clumsy"):

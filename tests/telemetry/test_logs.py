@@ -157,7 +157,7 @@ def test_what_the_call_says_wins(scope):
 
 def test_line_within_an_attempt_but_outside_of_steps_says_which():
     job = SimpleNamespace(job_id="job_1", kind="report", attempt=3, tenant=None)
-    token = enter_attempt(SimpleNamespace(job=job))  # type: ignore[arg-type]
+    token = enter_attempt(SimpleNamespace(job=job))
     try:
         line = as_json(record())
     finally:
