@@ -52,9 +52,18 @@ class SuspendReason(StrEnum):
     """A provider lane that is parked: quota exhausted or key refused."""
 
 
+class BudgetPeriod(StrEnum):
+    """How long a tenant's budget has to last: by the calendar, in UTC."""
+
+    DAY = "day"
+    """From midnight to midnight."""
+    MONTH = "month"
+    """From the first of a month to the first of the next."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budget:
-    """A hard limit on what a job may spend; None means unlimited."""
+    """A hard limit on what a job, or a tenant in a period, may spend; None means unlimited."""
 
     usd: Decimal | None = None
     """Money in US dollars."""

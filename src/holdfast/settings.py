@@ -108,6 +108,10 @@ class Settings(BaseSettings):
     """Largest body of a request."""
     client_requests_per_minute: Annotated[int, Field(ge=1)] = 6_000
     """Requests of one key, or of one address without a key, that each server process answers."""
+    streams_max: Annotated[int, Field(ge=1)] = 4_000
+    """Live streams that each server process keeps open at once; each takes one open file."""
+    client_streams_max: Annotated[int, Field(ge=1)] = 2_500
+    """How many of them may be of one key, or of one job's tokens."""
     webhook_networks: str = ""
     """Networks of ours that webhooks may lead into, such as `10.1.0.0/16`, separated by commas, there
     without TLS, too; elsewhere only public addresses are told."""
@@ -115,6 +119,18 @@ class Settings(BaseSettings):
     """A running service that the command line speaks to, instead of opening the store itself."""
     api_key: SecretStr | None = None
     """Key to that service."""
+    otlp_endpoint: str | None = Field(
+        default=None, repr=False, validation_alias=AliasChoices("OTEL_EXPORTER_OTLP_ENDPOINT")
+    )
+    """Collector of OpenTelemetry that `serve` and `worker` send traces to; none by default."""
+    otlp_traces_endpoint: str | None = Field(
+        default=None, repr=False, validation_alias=AliasChoices("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+    )
+    """Full URL for traces, where that is another one."""
+    otlp_protocol: str = Field(
+        default="http/protobuf", validation_alias=AliasChoices("OTEL_EXPORTER_OTLP_PROTOCOL")
+    )
+    """How the collector is spoken to; there is no other way."""
     keep_days: Annotated[float, Field(gt=0, le=36_500)] | None = None
     """How long jobs whose kind says nothing else are kept once they have ended; always by default."""
     log_level: Literal["debug", "info", "warning", "error"] = "warning"

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from datetime import UTC, datetime, timedelta
+from typing import get_args
 
 import psycopg
 import pytest
@@ -11,7 +12,8 @@ from holdfast.model import Budget, Checkpoint, JobStatus
 from holdfast.store.base import ClaimRequest, JobQuery, LaneRequest, NewEvent, PruneRequest, Settlement
 from holdfast.store.postgres_runner import PostgresRunner
 from holdfast.store.postgres_store import PostgresStore
-from holdfast.store.service import Webhook, WebhookSecrets
+from holdfast.store.rows import moment
+from holdfast.store.service import SpendGroup, SpendQuery, Webhook, WebhookSecrets
 from holdfast.testing.store_suite.support import (
     KIND,
     claimed,
@@ -67,7 +69,8 @@ def big(postgres_server):
         )
         admin.execute(
             "INSERT INTO calls (job, call_id, step_key, step_attempt, epoch, provider, model, status,"
-            " reserved_tokens, started_at) SELECT id, 'c', 'step', 1, 1, 'p', 'm', 'settled', 1, 1"
+            " reserved_tokens, started_at, ended_at)"
+            " SELECT id, 'c', 'step', 1, 1, 'p', 'm', 'settled', 1, 1, id * 3600000000"
             " FROM jobs WHERE status <> 'queued'"
         )
         admin.execute(
@@ -186,6 +189,13 @@ async def all_verbs(store: PostgresStore) -> None:
     await store.prune_jobs(PruneRequest(older_than=timedelta(days=1), limit=50))
     await store.prune_jobs(PruneRequest(kind="old", older_than=timedelta(days=1), limit=50))
     await store.prune_jobs(PruneRequest(subject="subject-7", files=("0" * 64,)))
+    for at in (moment(0), moment(10**12)):
+        await store.service.list_queues(at)
+        for group in get_args(SpendGroup):
+            await store.service.sum_spend(
+                SpendQuery(since=at, until=at + timedelta(days=1), slot=timedelta(hours=1), group=group)
+            )
+    await store.list_jobs(JobQuery(status=JobStatus.FAILED, content=False))
     await store.release_worker("w1")
 
 

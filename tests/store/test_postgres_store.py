@@ -9,6 +9,8 @@ from holdfast.store.postgres_store import PostgresStore
 from holdfast.store.service import ServiceStore
 from holdfast.testing.clock import ManualClock
 from holdfast.testing.store_suite import StoreSuite
+from holdfast.testing.store_suite.service import ServiceSuite
+from holdfast.testing.store_suite.tenants import TenantBudgetSuite
 
 
 class PostgresLab:
@@ -58,5 +60,5 @@ async def lab(postgres_server, migrated, request) -> AsyncIterator[PostgresLab]:
     postgres_server.drop_database(name)
 
 
-class TestPostgresStore(StoreSuite):
+class TestPostgresStore(StoreSuite, ServiceSuite, TenantBudgetSuite):
     """Runs the conformance suite on one database per test."""

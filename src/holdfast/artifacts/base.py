@@ -81,6 +81,21 @@ class ArtifactStore(Protocol):
         """
         ...
 
+    def stream_range(self, sha256: str, start: int, end: int) -> AsyncIterator[bytes]:
+        """Yield the bytes from `start` up to before `end`, in chunks of bounded size.
+
+        A part tells nothing of the whole's hash, so nothing is checked but that it is there.
+
+        Args:
+            sha256: Of the whole content.
+            start: 0 for the first byte.
+            end: At most the content's size.
+
+        Raises:
+            ArtifactError: There is no such artifact, or these bytes of it cannot be read.
+        """
+        ...
+
     async def link(
         self, sha256: str, *, expires: timedelta, filename: str, media_type: str
     ) -> str | None:

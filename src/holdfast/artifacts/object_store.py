@@ -43,6 +43,7 @@ INCOMING = "incoming"
 LEFTOVER_AGE = timedelta(days=1)
 
 _PART_BYTES = 8 * 1024**2
+_RANGE_PART_BYTES = 1024**2
 _PARTS_MAX = 10_000  # S3's limit for one upload
 _PARTS_AT_ONCE = 2
 _TRANSFERS_AT_ONCE = 8
@@ -101,6 +102,11 @@ class ObjectArtifacts(abc.ABC):
         # a slow reader.
         for start in range(0, max(size, 1), _PART_BYTES):
             yield await self._run(self._read, sha256, start, size, digest)
+
+    async def stream_range(self, sha256: str, start: int, end: int) -> AsyncIterator[bytes]:
+        """See `ArtifactStore.stream_range`."""
+        for begin in range(start, end, _RANGE_PART_BYTES):
+            yield await self._run(self._read_range, sha256, begin, min(begin + _RANGE_PART_BYTES, end))
 
     async def link(
         self, sha256: str, *, expires: timedelta, filename: str, media_type: str
@@ -216,14 +222,17 @@ class ObjectArtifacts(abc.ABC):
         end = min(start + _PART_BYTES, size)
         chunk = b""
         if size:  # no range fits into nothing
-            try:
-                chunk = bytes(obstore.get_range(self._store, key_of(sha256), start=start, end=end))
-            except ERRORS as error:
-                self._fail(f"artifact {sha256} cannot be read from {self.place}", error)
+            chunk = self._read_range(sha256, start, end)
         digest.update(chunk)
         if end == size and digest.hexdigest() != sha256:
             raise self._damaged(sha256)
         return chunk
+
+    def _read_range(self, sha256: str, start: int, end: int) -> bytes:
+        try:
+            return bytes(obstore.get_range(self._store, key_of(sha256), start=start, end=end))
+        except ERRORS as error:
+            self._fail(f"artifact {sha256} cannot be read from {self.place}", error)
 
     def _delete(self, sha256: str, before: datetime | None) -> bool:
         try:

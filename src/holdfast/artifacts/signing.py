@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 from urllib.parse import quote
 
 if TYPE_CHECKING:
@@ -66,9 +66,17 @@ class Signer:
 
 def attachment(filename: str) -> str:
     """Return the `Content-Disposition` that has a browser save a file as `filename` (RFC 6266)."""
+    return disposition("attachment", filename)
+
+
+def disposition(kind: Literal["inline", "attachment"], filename: str) -> str:
+    """Return a `Content-Disposition` with a file's name, whatever characters that has (RFC 6266, 8187).
+
+    Nothing in it can end the header, name a folder, or change how the rest of the name reads.
+    """
     name = "".join(c if c.isprintable() and c not in '/\\"' else "_" for c in filename) or "artifact"
     plain = name.encode("ascii", "replace").decode().replace("?", "_").replace("%", "_")
-    return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{_encoded(name)}"
+    return f"{kind}; filename=\"{plain}\"; filename*=UTF-8''{_encoded(name)}"
 
 
 def _split(url: str) -> tuple[str, str, str]:

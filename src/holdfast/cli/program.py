@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from holdfast.cli import (
+    budget,
     doctor,
     jobs_change,
     jobs_look,
@@ -43,6 +44,9 @@ _sealing = typer.Typer(
 
 _keys = typer.Typer(
     help="Make, list and revoke keys to the service.", no_args_is_help=True, rich_markup_mode=None
+)
+_budget = typer.Typer(
+    help="Limit what a tenant's jobs spend in a period.", no_args_is_help=True, rich_markup_mode=None
 )
 _webhooks = typer.Typer(
     help="Tell others of the ends of jobs.", no_args_is_help=True, rich_markup_mode=None
@@ -97,6 +101,9 @@ program.add_typer(_keys, name="keys")
 _keys.command("new")(keys.new_key)
 _keys.command("list")(keys.list_keys)
 _keys.command("revoke")(keys.revoke_key)
+program.add_typer(_budget, name="budget")
+_budget.command("set")(budget.set_budget)
+_budget.command("list")(budget.list_budgets)
 program.add_typer(_webhooks, name="webhooks")
 _webhooks.command("add")(webhooks.add_webhook)
 _webhooks.command("list")(webhooks.list_webhooks)

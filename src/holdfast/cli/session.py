@@ -12,6 +12,7 @@ from holdfast.settings import load_settings
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from contextlib import AbstractContextManager
 
     import typer
 
@@ -46,6 +47,16 @@ class Session:
         settings = self.settings
         level = settings.log_level
         configure_logging(level_default if level == "warning" else level, settings.log_format)
+
+    def tracing(self) -> AbstractContextManager[None]:
+        """Send traces of the block to a collector, if the settings name one.
+
+        Raises:
+            ConfigError: The extra `holdfast[tracing]` is missing, or the protocol is another one.
+        """
+        from holdfast.telemetry.export import tracing
+
+        return tracing(self.settings)
 
     def application(self) -> App:
         """Return the application with its job kinds.

@@ -2,57 +2,29 @@
 
 from __future__ import annotations
 
-import logging
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 from holdfast import codec
 from holdfast.engine.children import failure_of
-from holdfast.engine.progress import family_progress
+from holdfast.engine.progress import with_family_progress
 from holdfast.engine.retention import Retention
-from holdfast.errors import (
-    DispatchError,
-    InvalidInputError,
-    JobNotFinishedError,
-)
+from holdfast.engine.submission import Submissions, SubmitOptions, submitting
+from holdfast.errors import JobNotFinishedError
 from holdfast.ids import new_id
-from holdfast.model import Budget, Dispatch, JobStatus
+from holdfast.model import JobStatus
 from holdfast.store.base import JobQuery, NewJob
 from holdfast.store.hints import ended
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
-    from datetime import timedelta
 
     from holdfast.artifacts.base import ArtifactStore
     from holdfast.dispatch.base import Dispatcher
     from holdfast.engine.registry import JobKind, Registry
-    from holdfast.model import Artifact, Event, Job
+    from holdfast.model import Artifact, Budget, Event, Job
     from holdfast.store.base import JobRecords, Store
 
-logger = logging.getLogger(__name__)
-
-IDEMPOTENCY_KEY_CHARACTERS_MAX = 255
 EVENT_PAGE = 500
-
-
-class SubmitOptions(TypedDict, total=False):
-    """How a job is to be queued, as keyword arguments."""
-
-    queue: str | None
-    """Instead of the kind's own."""
-    priority: int | None
-    """Higher first; the kind's own by default."""
-    tenant: str | None
-    """Whose job it is."""
-    subject: str | None
-    """Whose personal data it holds, in the application's own terms; never an address or a name."""
-    budget: Budget | None
-    """Instead of the kind's own."""
-    concurrency_key: str | None
-    """Instead of the one that the kind's `concurrency` makes; kinds may share one."""
-    delay: timedelta | None
-    """Not started before."""
 
 
 class JobClient:
@@ -63,7 +35,8 @@ class JobClient:
     ) -> None:
         self._store = store
         self._registry = registry
-        self._dispatcher = dispatcher
+        self.submissions = Submissions(store, registry, dispatcher)
+        """How jobs come in; `submit` is what most callers want of it."""
         self.artifact_store = artifacts
         """Where the content of artifacts lies."""
         self.retention = Retention(store, artifacts)
@@ -91,34 +64,9 @@ class JobClient:
                 limit for a concurrency key.
             IdempotencyConflictError: The key belongs to a different request.
         """
-        job_kind = self._registry.get(kind)
-        if (
-            idempotency_key is not None
-            and not 0 < len(idempotency_key) <= IDEMPOTENCY_KEY_CHARACTERS_MAX
-        ):
-            raise InvalidInputError(
-                f"idempotency key of {len(idempotency_key)} characters",
-                hint=f"use 1 to {IDEMPOTENCY_KEY_CHARACTERS_MAX}, e.g. a hash of the request",
-            )
-        text, tenant = job_kind.encode_input(value), options.get("tenant")
-        priority = options.get("priority")
-        key, limit = job_kind.concurrency_of(text, tenant=tenant, key=options.get("concurrency_key"))
-        new = NewJob(
-            job_id=new_id("job"),
-            kind=kind,
-            queue=options.get("queue") or job_kind.queue,
-            input=text,
-            priority=job_kind.priority if priority is None else priority,
-            tenant=tenant,
-            subject=options.get("subject"),
-            idempotency_key=idempotency_key,
-            concurrency_key=key,
-            concurrency_limit=limit,
-            budget=options.get("budget") or job_kind.budget,
-            delay=options.get("delay"),
+        submitted = await self.submissions.accept(
+            kind, value, idempotency_key=idempotency_key, **options
         )
-        submitted = await self._store.insert_job(new)
-        await self._announce(submitted.job)
         return submitted.job
 
     async def get(self, job_id: str, *, with_children: bool = False) -> Job:
@@ -134,7 +82,7 @@ class JobClient:
         """
         job = await self._store.get_job(job_id)
         if with_children:
-            job = replace(job, progress=await family_progress(self._store, job))
+            job = await with_family_progress(self._store, job)
         return job
 
     async def list(self, query: JobQuery | None = None) -> Sequence[Job]:
@@ -157,7 +105,7 @@ class JobClient:
             JobFinishedError: It has completed or failed.
         """
         job = await self._store.cancel_job(job_id)
-        await self._announce(job)
+        await self.submissions.announce(job)
         return job
 
     async def signal(self, job_id: str, name: str, payload: Any = None) -> int:
@@ -170,7 +118,7 @@ class JobClient:
         """
         text, _ = codec.encode_value(payload, None, what=f"payload of signal {name!r}")
         seq = await self._store.signal_job(job_id, name, text)
-        await self._announce(await self._store.get_job(job_id))
+        await self.submissions.announce(await self._store.get_job(job_id))
         return seq
 
     async def retry(self, job_id: str) -> Job:
@@ -180,7 +128,7 @@ class JobClient:
             JobNotFoundError, JobFinishedError, JobNotFinishedError: It cannot be retried.
         """
         job = await self._store.retry_job(job_id)
-        await self._announce(job)
+        await self.submissions.announce(job)
         return job
 
     async def fork(
@@ -220,8 +168,9 @@ class JobClient:
             concurrency_limit=limit,
             budget=budget or source.budget,
         )
-        job = await self._store.fork_job(job_id, new, keep=keep)
-        await self._announce(job)
+        with submitting("job.fork", new) as traced:
+            job = await self._store.fork_job(job_id, traced, keep=keep)
+            await self.submissions.announce(job)
         return job
 
     async def set_budget(self, job_id: str, budget: Budget) -> Job:
@@ -232,7 +181,7 @@ class JobClient:
             JobFinishedError: It is terminal.
         """
         job = await self._store.set_budget(job_id, budget)
-        await self._announce(job)
+        await self.submissions.announce(job)
         return job
 
     async def events(self, job_id: str, *, after: int = 0) -> AsyncIterator[Event]:
@@ -313,14 +262,3 @@ class JobClient:
             ArtifactError: It cannot be read.
         """
         return self.artifact_store.stream(artifact.sha256)
-
-    async def _announce(self, job: Job) -> None:
-        if job.status is not JobStatus.QUEUED:
-            return
-        try:
-            await self._dispatcher.dispatch(
-                (Dispatch(job_id=job.job_id, queue=job.queue, number=job.event_seq),)
-            )
-        except DispatchError as error:
-            # The job is durable; the waker announces it again.
-            logger.warning("dispatch failed", extra={"job_id": job.job_id, "error": error.code})

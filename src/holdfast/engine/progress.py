@@ -26,6 +26,11 @@ _RISE_PER_SECOND = 0.25
 _CHILDREN_PAGE = 1_000
 
 
+async def with_family_progress(store: Store, job: Job) -> Job:
+    """Return the job with its children's progress in its own."""
+    return replace(job, progress=await family_progress(store, job))
+
+
 async def family_progress(store: Store, job: Job) -> Progress:
     """Return a job's own account of its progress with what its children tell of theirs.
 
@@ -35,7 +40,9 @@ async def family_progress(store: Store, job: Job) -> Progress:
     own = job.progress
     done, total, unfinished, before = own.done, own.total, False, None
     while True:
-        page = await store.list_jobs(JobQuery(parent_id=job.job_id, before=before, limit=_CHILDREN_PAGE))
+        page = await store.list_jobs(
+            JobQuery(parent_id=job.job_id, before=before, limit=_CHILDREN_PAGE, content=False)
+        )
         for child in page:
             total += 1
             if child.status.terminal:

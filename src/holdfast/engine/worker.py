@@ -11,7 +11,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from holdfast.engine.attempt import Attempt, Ending
-from holdfast.engine.executor import run_attempt
+from holdfast.engine.executor import run_attempt, settle
 from holdfast.engine.heartbeat import LEASE_SECONDS, Heartbeat, heartbeat_seconds
 from holdfast.engine.host import host_identity
 from holdfast.engine.intake import STORE_TROUBLE_SECONDS, Intake, LookingIntake, OfferedIntake
@@ -368,7 +368,7 @@ class Worker:
             await self._services.clock.sleep(STORE_TROUBLE_SECONDS)
             with contextlib.suppress(StoreError):
                 try:
-                    await self._store.settle_attempt(attempt.lease, settlement)
+                    await settle(attempt, settlement)
                 except LeaseLost:
                     logger.warning("lease lost", extra={"job_id": attempt.job.job_id})
                 return

@@ -4,7 +4,9 @@ HoldfastError(code, hint)
 ├── ConfigError            UnknownJobKindError · DuplicateJobKindError · SchemaVersionError
 ├── RequestError           JobNotFoundError · InvalidInputError · IdempotencyConflictError
 │                          · JobFinishedError · JobNotFinishedError · NotAuthenticatedError
-│                          · AccessDeniedError · WebhookNotFoundError
+│                          · AccessDeniedError · RequestTooLargeError · TooManyRequestsError
+│                          · ArtifactNotFoundError · KeyNotFoundError
+│                          · StreamsFullError · TooManyStreamsError · WebhookNotFoundError
 ├── JobError               RetryLaterError · FatalError · StepFailedError · StepTimeoutError
 │                          · DuplicateStepError · StepUsageError · ValueTooLargeError
 │                          · UnserializableValueError · CheckpointTypeError · CheckpointConflictError
@@ -69,6 +71,7 @@ from holdfast.errors.llm import (
 )
 from holdfast.errors.request import (
     AccessDeniedError,
+    ArtifactNotFoundError,
     ConfigError,
     DuplicateJobKindError,
     IdempotencyConflictError,
@@ -76,9 +79,14 @@ from holdfast.errors.request import (
     JobFinishedError,
     JobNotFinishedError,
     JobNotFoundError,
+    KeyNotFoundError,
     NotAuthenticatedError,
     RequestError,
+    RequestTooLargeError,
     SchemaVersionError,
+    StreamsFullError,
+    TooManyRequestsError,
+    TooManyStreamsError,
     UnknownJobKindError,
     WebhookNotFoundError,
 )
@@ -97,6 +105,7 @@ __all__ = [
     "AccessDeniedError",
     "AccountRefusedError",
     "ArtifactError",
+    "ArtifactNotFoundError",
     "ArtifactUnavailableError",
     "BudgetExceededError",
     "CheckpointConflictError",
@@ -120,6 +129,7 @@ __all__ = [
     "JobNotFinishedError",
     "JobNotFoundError",
     "JobTimeoutError",
+    "KeyNotFoundError",
     "LLMError",
     "LaneHeldError",
     "LeaseLost",
@@ -131,6 +141,7 @@ __all__ = [
     "ProviderUnavailableError",
     "RateLimitedError",
     "RequestError",
+    "RequestTooLargeError",
     "RetryLaterError",
     "SchemaVersionError",
     "SealedValueError",
@@ -143,6 +154,9 @@ __all__ = [
     "StoreError",
     "StoreFullError",
     "StoreUnavailableError",
+    "StreamsFullError",
+    "TooManyRequestsError",
+    "TooManyStreamsError",
     "TruncatedResponseError",
     "UnknownJobKindError",
     "UnserializableValueError",

@@ -8,7 +8,7 @@ from holdfast.errors.base import HoldfastError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from datetime import timedelta
+    from datetime import datetime, timedelta
 
 
 class JobError(HoldfastError):
@@ -47,6 +47,9 @@ class StepFailedError(JobError):
         )
         self.step_key = step_key
         self.attempts = attempts
+        # Stored with the error, so that failures can be told apart by what was behind them.
+        self.cause = type(cause).__name__
+        self.cause_code = cause.code if isinstance(cause, HoldfastError) else "exception"
 
 
 class StepTimeoutError(JobError):
@@ -123,6 +126,11 @@ class BudgetExceededError(JobError):
     """A provider call would pass the budget; the job parks until it is raised."""
 
     code = "budget_exceeded"
+
+    def __init__(self, message: str, *, hint: str = "", until: datetime | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.until = until
+        """When it is worth trying again although nobody has raised it; None for never."""
 
 
 class MapFailedError(JobError):

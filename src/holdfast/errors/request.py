@@ -100,7 +100,7 @@ class JobFinishedError(RequestError):
 
     def __init__(self, *, job_id: str, status: str, action: str) -> None:
         super().__init__(
-            f"job {job_id!r} cannot {action}: it is already {status!r}",
+            f"job {job_id!r} cannot {action}: it is already '{status}'",
             hint="'retry' runs a failed or cancelled job again, 'fork' copies a finished one",
         )
         self.job_id = job_id
@@ -113,10 +113,62 @@ class JobNotFinishedError(RequestError):
 
     def __init__(self, *, job_id: str, status: str, action: str) -> None:
         super().__init__(
-            f"job {job_id!r} cannot {action}: it is {status!r}",
+            f"job {job_id!r} cannot {action}: it is '{status}'",
             hint="wait until it has failed or was cancelled, or cancel it first",
         )
         self.job_id = job_id
+
+
+class RequestTooLargeError(RequestError):
+    """The body of a request is larger than the service takes."""
+
+    code = "request_too_large"
+
+    def __init__(self, *, limit_bytes: int) -> None:
+        super().__init__(
+            f"the request's body is larger than {limit_bytes:,} bytes",
+            hint="send less, or raise HOLDFAST_BODY_BYTES_MAX",
+        )
+        self.limit_bytes = limit_bytes
+
+
+class TooManyRequestsError(RequestError):
+    """One caller asked more often than the service answers."""
+
+    code = "too_many_requests"
+    transient = True
+
+    def __init__(self, *, limit: int, retry_after: int) -> None:
+        super().__init__(
+            f"more than {limit:,} requests within a minute",
+            hint=f"try again in {retry_after} s, or raise HOLDFAST_CLIENT_REQUESTS_PER_MINUTE",
+        )
+        self.limit = limit
+        self.retry_after = retry_after
+
+
+class ArtifactNotFoundError(RequestError):
+    """The job has saved no artifact of that name."""
+
+    code = "artifact_not_found"
+
+    def __init__(self, *, job_id: str, name: str) -> None:
+        super().__init__(
+            f"job {job_id!r} has no artifact {name!r}", hint="list the job's artifacts; names are exact"
+        )
+        self.name = name
+
+
+class KeyNotFoundError(RequestError):
+    """No key in force has that id."""
+
+    code = "key_not_found"
+
+    def __init__(self, *, key_id: str) -> None:
+        super().__init__(
+            f"there is no key {key_id!r} in force", hint="'holdfast keys list' shows those there are"
+        )
+        self.key_id = key_id
 
 
 class WebhookNotFoundError(RequestError):
@@ -153,3 +205,31 @@ class AccessDeniedError(RequestError):
             f"key {name!r} does not allow {action!r}", hint="use a key that was made with this action"
         )
         self.action = action
+
+
+class StreamsFullError(RequestError):
+    """This server process has as many open streams as it may."""
+
+    code = "streams_full"
+    transient = True
+
+    def __init__(self, *, limit: int) -> None:
+        super().__init__(
+            f"this server process has {limit} open streams, the most it may have",
+            hint="try again soon; run more servers, or raise HOLDFAST_STREAMS_MAX and 'ulimit -n'",
+        )
+        self.limit = limit
+
+
+class TooManyStreamsError(RequestError):
+    """One key, or one job's token, has as many open streams as it may."""
+
+    code = "too_many_streams"
+    transient = True
+
+    def __init__(self, *, name: str, limit: int) -> None:
+        super().__init__(
+            f"{name!r} has {limit} open streams on this server process, the most it may have",
+            hint="close streams that nobody looks at, or raise HOLDFAST_CLIENT_STREAMS_MAX",
+        )
+        self.limit = limit

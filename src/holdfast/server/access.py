@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 _PREFIX = "hf"
 _ID_CHARACTERS = 10
+_KEY = re.compile(rf"(?P<key_id>{_PREFIX}_[0-9A-Z]{{{_ID_CHARACTERS}}})_.+")
 
 
 class Action(StrEnum):
@@ -64,6 +66,18 @@ class Principal:
             and (self.job_id is None or job.job_id == self.job_id)
         )
 
+    def sees_kind(self, kind: str) -> bool:
+        """Whether jobs of this kind are within reach."""
+        return self.kinds is None or kind in self.kinds
+
+    def covers(self, key: ApiKey) -> bool:
+        """Whether a key reaches and does nothing that this principal does not."""
+        return (
+            (self.tenant is None or key.tenant == self.tenant)
+            and (self.kinds is None or (key.kinds is not None and self.kinds.issuperset(key.kinds)))
+            and self.actions.issuperset(key.actions)
+        )
+
 
 OPERATOR = Principal(name="local", actions=ALL_ACTIONS)
 """Whoever is on this machine, where access is open."""
@@ -105,8 +119,8 @@ def make_key(
 
 def key_id_of(key: str) -> str | None:
     """Return the public part of a key; None if the text is no key of this service."""
-    key_id, _, secret = key.rpartition("_")
-    return key_id if key_id.startswith(f"{_PREFIX}_") and secret else None
+    found = _KEY.fullmatch(key)
+    return None if found is None else found["key_id"]
 
 
 def principal_of(key: str, found: ApiKey | None, at: datetime) -> Principal | None:

@@ -10,9 +10,31 @@ from fastapi import APIRouter, FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
+from starlette.responses import RedirectResponse
 
-from holdfast.server import jobs, webhooks
+from holdfast.server import (
+    artifacts,
+    console,
+    errors_page,
+    events,
+    exposition,
+    health,
+    job_tokens,
+    jobs,
+    keys,
+    kinds,
+    operations,
+    records,
+    webhooks,
+    websocket,
+)
+from holdfast.server.body_limit import BodyLimit
+from holdfast.server.observing import ObserveRequests
+from holdfast.server.openapi import DESCRIPTION, TAGS, DescribedApi
 from holdfast.server.problems import problem_of
+from holdfast.server.rate_limit import RateLimit
+from holdfast.server.response_headers import ResponseHeaders
+from holdfast.server.streams import Streams
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -25,8 +47,28 @@ if TYPE_CHECKING:
 
     OpenService = Callable[[], AbstractAsyncContextManager[Service]]
 
-ROUTERS = (jobs.router, webhooks.router)
+ROUTERS = (
+    jobs.router,
+    records.router,
+    artifacts.router,
+    job_tokens.router,
+    kinds.router,
+    keys.router,
+    events.router,
+    websocket.router,
+    operations.router,
+    webhooks.router,
+)
 """All resources, each with its own path below `/api/v1`."""
+
+ROOT_ROUTERS = (health.router, exposition.router, errors_page.router, console.router)
+"""What is asked for at the root, by machines that know no versions and by people."""
+
+EXPOSED_HEADERS = (
+    *("Location", "Retry-After", "ETag", "Idempotent-Replayed", "Content-Range", "Content-Disposition"),
+    *("RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset"),
+)
+"""What pages of allowed origins may read."""
 
 
 def create_router(open_service: OpenService) -> APIRouter:
@@ -37,41 +79,60 @@ def create_router(open_service: OpenService) -> APIRouter:
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Any) -> AsyncIterator[dict[str, Any]]:
-        async with open_service() as service:
+        async with open_service() as service, Streams(service).running() as streams:
             try:
-                yield {"holdfast": service}
+                yield {"holdfast": service, "holdfast_streams": streams}
             finally:
                 service.closing.set()
+                await service.checks.close()
+                await service.fleet.close()
 
     router = APIRouter(lifespan=lifespan)
     for resource in ROUTERS:
         router.include_router(resource, prefix="/api/v1")
+    for resource in ROOT_ROUTERS:
+        router.include_router(resource)
     return router
 
 
 def create_api(open_service: OpenService, options: ServiceOptions) -> FastAPI:
     """Return the whole service as an application of its own."""
-    api = FastAPI(
+    api = DescribedApi(
         title="Holdfast",
         summary="Durable jobs for long AI work.",
+        description=DESCRIPTION,
         version=version("holdfast"),
+        openapi_tags=TAGS,
         docs_url=None,
         redoc_url=None,
         openapi_url="/openapi.json",
+        # Its spans hold paths and queries, and a query may hold a token; see `observing`.
+        telemetry={"tracing": False, "metrics": False, "logs": False},
     )
+    # Each goes around those before it: the last one sees a request first.
+    api.add_middleware(BodyLimit, bytes_max=options.body_bytes_max)
+    api.add_middleware(RateLimit, per_minute=options.requests_per_minute)
     if options.cors_origins:
         api.add_middleware(
             CORSMiddleware,
             allow_origins=options.cors_origins,
             allow_methods=("GET", "POST", "PUT", "PATCH", "DELETE"),
             allow_headers=("Authorization", "Content-Type", "Idempotency-Key", "Last-Event-ID"),
-            expose_headers=("Location", "Retry-After", "ETag"),
+            expose_headers=EXPOSED_HEADERS,
         )
+    api.add_middleware(ResponseHeaders, https=options.public_url.startswith("https://"))
     api.include_router(create_router(open_service))
+    api.add_api_route("/", _to_console, include_in_schema=False)
     api.add_exception_handler(HTTPException, _told)
     api.add_exception_handler(RequestValidationError, _told)
     api.add_exception_handler(Exception, _told)
+    # Added last, so that it is around all others and sees what they answer.
+    api.add_middleware(ObserveRequests)
     return api
+
+
+async def _to_console() -> RedirectResponse:
+    return RedirectResponse("/console", 303)
 
 
 async def _told(_: Request, error: Exception) -> Response:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Annotated
 from urllib.parse import urlsplit
 
 from fastapi import Depends
+from fastapi.security import HTTPBearer
 from starlette.requests import HTTPConnection
 
 from holdfast.errors import AccessDeniedError, JobNotFoundError, NotAuthenticatedError
@@ -31,6 +33,9 @@ if TYPE_CHECKING:
 TOKEN_ACTIONS = frozenset({Action.READ, Action.CONTENT})
 """What the holder of a job's token may do with that job."""
 
+_JOB_ID = re.compile(r"job_[0-9A-HJKMNP-TV-Z]{26}")
+_SHOWN_CHARACTERS = 80
+
 SESSION_COOKIE = "holdfast_session"
 
 
@@ -41,7 +46,7 @@ async def authenticate(connection: HTTPConnection) -> Principal:
         NotAuthenticatedError: Nobody known, or a key that is no longer good.
     """
     service = service_of(connection)
-    given = _bearer(connection) or connection.query_params.get("token")
+    given = given_key(connection)
     if given is not None:
         found = await find_principal(service, given)
         if found is None:
@@ -51,9 +56,14 @@ async def authenticate(connection: HTTPConnection) -> Principal:
         found = await find_session(service, connection.cookies[SESSION_COOKIE])
         if found is not None:
             return found
-    if service.options.open_access and _is_local(connection):
+    if service.options.open_access and is_local(connection):
         return OPERATOR
     raise NotAuthenticatedError("the request carries no key")
+
+
+def given_key(connection: HTTPConnection) -> str | None:
+    """Return the key or token that the caller sent on purpose; a cookie is sent by any page."""
+    return _bearer(connection) or connection.query_params.get("token")
 
 
 async def find_principal(service: Service, given: str) -> Principal | None:
@@ -64,7 +74,10 @@ async def find_principal(service: Service, given: str) -> Principal | None:
     key_id = key_id_of(given)
     if key_id is None:
         return None
-    return principal_of(given, await service.records.find_key(key_id), service.clock.now())
+    found = principal_of(given, await service.records.find_key(key_id), service.clock.now())
+    if found is not None:
+        service.good_keys.remember(given, found.name)
+    return found
 
 
 def session_of(service: Service, key: ApiKey, lifetime: timedelta) -> str:
@@ -84,21 +97,57 @@ async def find_session(service: Service, cookie: str) -> Principal | None:
     return principal_in_force(key, service.clock.now())
 
 
-def allowed(action: Action) -> Callable[[HTTPConnection], Awaitable[Principal]]:
-    """Return a dependency that gives the principal if it may do `action`."""
+class _Bearer(HTTPBearer):
+    """Says in the OpenAPI that a route wants a key; the looking is done by `authenticate`."""
 
-    async def check(connection: HTTPConnection) -> Principal:
-        principal = await authenticate(connection)
-        if action not in principal.actions:
+    async def __call__(self, connection: HTTPConnection) -> None:
+        return None
+
+
+_bearer_scheme = _Bearer(
+    scheme_name="key",
+    description="A key of `holdfast keys new` or `POST /api/v1/keys`, or a job's token."
+    " On loopback none is needed unless `HOLDFAST_AUTH=required`.",
+)
+
+
+def allowed(action: Action, *, one_job: bool = True) -> Callable[..., Awaitable[Principal]]:
+    """Return a dependency that gives the principal if it may do `action`.
+
+    Args:
+        action: What the route does.
+        one_job: Whether who may see only one job, by its token, may do it to that one.
+    """
+
+    async def check(
+        connection: HTTPConnection, _: Annotated[None, Depends(_bearer_scheme)]
+    ) -> Principal:
+        principal = await authorize(connection, action)
+        if not (one_job or principal.job_id is None):
             raise AccessDeniedError(name=principal.name, action=action)
         return principal
 
     return check
 
 
+async def authorize(connection: HTTPConnection, action: Action) -> Principal:
+    """Return who is asking if that may do `action`.
+
+    Raises:
+        NotAuthenticatedError: Nobody known, or a key that is no longer good.
+        AccessDeniedError: The key does not allow the action.
+    """
+    principal = await authenticate(connection)
+    if action not in principal.actions:
+        raise AccessDeniedError(name=principal.name, action=action)
+    return principal
+
+
 Submitter = Annotated[Principal, Depends(allowed(Action.SUBMIT))]
 Reader = Annotated[Principal, Depends(allowed(Action.READ))]
+Lister = Annotated[Principal, Depends(allowed(Action.READ, one_job=False))]
 ContentReader = Annotated[Principal, Depends(allowed(Action.CONTENT))]
+ContentOwner = Annotated[Principal, Depends(allowed(Action.CONTENT, one_job=False))]
 Controller = Annotated[Principal, Depends(allowed(Action.CONTROL))]
 WebhookOwner = Annotated[Principal, Depends(allowed(Action.WEBHOOKS))]
 Admin = Annotated[Principal, Depends(allowed(Action.ADMIN))]
@@ -110,6 +159,8 @@ async def reach(service: Service, principal: Principal, job_id: str) -> Job:
     Raises:
         JobNotFoundError: There is none, or it is somebody else's: which of both is not told.
     """
+    if _JOB_ID.fullmatch(job_id) is None:
+        raise JobNotFoundError(job_id=job_id[:_SHOWN_CHARACTERS])
     job = await service.store.get_job(job_id)
     if not principal.sees(job):
         raise JobNotFoundError(job_id=job_id)
@@ -121,7 +172,7 @@ def _bearer(connection: HTTPConnection) -> str | None:
     return given.strip() or None if scheme.lower() == "bearer" else None
 
 
-def _is_local(connection: HTTPConnection) -> bool:
+def is_local(connection: HTTPConnection) -> bool:
     """Whether a request was meant for this machine, and not brought by a page of another site.
 
     A name that resolves to 127.0.0.1 lets any web page reach a loopback port; its requests carry

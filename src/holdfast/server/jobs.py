@@ -2,22 +2,253 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import hashlib
+from datetime import timedelta
+from typing import TYPE_CHECKING, Annotated
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Header, Query
+from starlette.requests import Request
+from starlette.responses import Response
 
-from holdfast.server.auth import Reader, reach
-from holdfast.server.problems import ProblemRoute
-from holdfast.server.schemas import JobView, view_of
+from holdfast.engine.progress import with_family_progress
+from holdfast.errors import AccessDeniedError, UnknownJobKindError
+from holdfast.model import Budget
+from holdfast.server.auth import Controller, Lister, Reader, Submitter, reach
+from holdfast.server.conditional import matches
+from holdfast.server.problems import CONFLICT, NOT_FOUND, ProblemRoute
+from holdfast.server.schemas import (
+    BudgetRequest,
+    ForkRequest,
+    JobFilters,
+    JobPage,
+    JobView,
+    SignalAccepted,
+    SignalRequest,
+    Submission,
+    view_of,
+)
 from holdfast.server.service import Service, service_of
+from holdfast.store.base import JobQuery
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from holdfast.model import Job
 
 router = APIRouter(prefix="/jobs", tags=["jobs"], route_class=ProblemRoute)
 
 Here = Annotated[Service, Depends(service_of)]
 
+_POLLS = ((30, 2), (300, 5))
+"""Until so many seconds after its submission, a job should be asked for every so many seconds."""
+_POLL_LATER = 15
 
-@router.get("/{job_id}")
-async def get_job(job_id: str, here: Here, principal: Reader) -> JobView:
+_LOCATION = {"Location": {"description": "Where the job is.", "schema": {"type": "string"}}}
+
+
+@router.post(
+    "",
+    status_code=202,
+    summary="Submit a job",
+    responses={
+        202: {
+            "headers": {
+                **_LOCATION,
+                "Idempotent-Replayed": {
+                    "description": "`true` when the idempotency key found this job.",
+                    "schema": {"type": "string"},
+                },
+            }
+        },
+        **CONFLICT,
+    },
+)
+async def submit_job(  # noqa: PLR0917 - one for each place that FastAPI fills
+    submission: Submission,
+    request: Request,
+    response: Response,
+    here: Here,
+    principal: Submitter,
+    idempotency_key: Annotated[
+        str | None,
+        Header(
+            description="1 to 255 characters; the same key with the same request gives the same job."
+        ),
+    ] = None,
+) -> JobView:
+    """Accept a job: once this has answered, it will reach an end, whatever dies.
+
+    The answer waits for the disk, never for a worker or a broker.
+    """
+    if not principal.sees_kind(submission.kind):
+        known = tuple(name for name in here.registry.names if principal.sees_kind(name))
+        raise UnknownJobKindError(kind=submission.kind, known=known)
+    if principal.tenant is not None and submission.tenant not in {None, principal.tenant}:
+        raise AccessDeniedError(name=principal.name, action=f"submit for tenant {submission.tenant}")
+    delay = submission.delay_seconds
+    submitted = await here.client.submissions.accept(
+        submission.kind,
+        submission.input,
+        idempotency_key=idempotency_key,
+        queue=submission.queue,
+        priority=submission.priority,
+        tenant=principal.tenant or submission.tenant,
+        subject=submission.subject,
+        budget=_budget(submission, here.registry.get(submission.kind).budget),
+        concurrency_key=submission.concurrency_key,
+        delay=None if delay is None else timedelta(seconds=delay),
+    )
+    response.headers["Location"] = f"{request.url.path.rstrip('/')}/{submitted.job.job_id}"
+    if not submitted.created:
+        response.headers["Idempotent-Replayed"] = "true"
+    return view_of(submitted.job, principal)
+
+
+@router.get("", summary="List jobs")
+async def list_jobs(here: Here, principal: Lister, filters: Annotated[JobFilters, Query()]) -> JobPage:
+    """Return jobs within reach of the key, newest first."""
+    if principal.tenant is not None and filters.tenant not in {None, principal.tenant}:
+        return JobPage(jobs=[], next_cursor=None)
+    limit = filters.limit
+    query = JobQuery(
+        kind=filters.kind,
+        kinds=None if principal.kinds is None else tuple(sorted(principal.kinds)),
+        status=filters.status,
+        tenant=principal.tenant or filters.tenant,
+        subject=filters.subject,
+        parent_id=filters.parent_id,
+        before=filters.cursor,
+        created_since=filters.created_since,
+        created_before=filters.created_before,
+        # One more tells whether there is another page.
+        limit=limit + 1,
+        content=False,
+    )
+    found = await here.client.list(query)
+    page = found[:limit]
+    return JobPage(
+        jobs=[view_of(job, principal, content=False) for job in page],
+        next_cursor=page[-1].job_id if len(found) > limit else None,
+    )
+
+
+@router.get(
+    "/{job_id}",
+    summary="Get a job",
+    response_model=JobView,
+    responses={
+        200: {
+            "headers": {
+                "ETag": {"schema": {"type": "string"}},
+                "Retry-After": {
+                    "description": "Seconds after which to ask again; absent once the job has ended.",
+                    "schema": {"type": "integer"},
+                },
+            }
+        },
+        304: {"description": "It is as `If-None-Match` knows it."},
+        **NOT_FOUND,
+    },
+)
+async def get_job(
+    job_id: str,
+    request: Request,
+    response: Response,
+    here: Here,
+    principal: Reader,
+) -> JobView | Response:
     """Return a job: status, progress, usage; input and output only to who may see content."""
+    job = await with_family_progress(here.store, await reach(here, principal, job_id))
+    view = view_of(job, principal)
+    headers = {"ETag": _etag(view, job)}
+    if not job.status.terminal:
+        headers["Retry-After"] = str(_poll_seconds(job, here.clock.now()))
+    if matches(request.headers.get("if-none-match"), headers["ETag"]):
+        return Response(status_code=304, headers=headers)
+    response.headers.update(headers)
+    return view
+
+
+@router.post(
+    "/{job_id}/cancel", status_code=202, summary="Cancel a job", responses={**NOT_FOUND, **CONFLICT}
+)
+async def cancel_job(job_id: str, here: Here, principal: Controller) -> JobView:
+    """Ask for the job's end; its worker acts within a second. Repeating it changes nothing."""
     await reach(here, principal, job_id)
-    return view_of(await here.client.get(job_id, with_children=True), principal)
+    return view_of(await here.client.cancel(job_id), principal)
+
+
+@router.post(
+    "/{job_id}/retry", status_code=202, summary="Retry a job", responses={**NOT_FOUND, **CONFLICT}
+)
+async def retry_job(job_id: str, here: Here, principal: Controller) -> JobView:
+    """Run a failed or cancelled job again from where it ended; finished steps stay."""
+    await reach(here, principal, job_id)
+    return view_of(await here.client.retry(job_id), principal)
+
+
+@router.post(
+    "/{job_id}/fork",
+    status_code=202,
+    summary="Fork a job",
+    responses={202: {"headers": _LOCATION}, **NOT_FOUND},
+)
+async def fork_job(
+    job_id: str,
+    *,
+    request: Request,
+    response: Response,
+    here: Here,
+    principal: Submitter,
+    fork: ForkRequest | None = None,
+) -> JobView:
+    """Queue a copy of a job that keeps its finished steps, or only those named."""
+    source = await reach(here, principal, job_id)
+    fork = fork or ForkRequest()
+    job = await here.client.fork(
+        job_id, keep=fork.keep, value=fork.input, budget=_budget(fork, source.budget)
+    )
+    jobs = request.url.path.removesuffix("/fork").rpartition("/")[0]
+    response.headers["Location"] = f"{jobs}/{job.job_id}"
+    return view_of(job, principal)
+
+
+@router.post(
+    "/{job_id}/signals", status_code=202, summary="Signal a job", responses={**NOT_FOUND, **CONFLICT}
+)
+async def signal_job(
+    job_id: str, signal: SignalRequest, here: Here, principal: Controller
+) -> SignalAccepted:
+    """Send the job a signal; it finds it when it waits for that name, now or later."""
+    await reach(here, principal, job_id)
+    return SignalAccepted(seq=await here.client.signal(job_id, signal.name, signal.payload))
+
+
+@router.put("/{job_id}/budget", summary="Set a job's budget", responses={**NOT_FOUND, **CONFLICT})
+async def set_budget(job_id: str, budget: BudgetRequest, here: Here, principal: Controller) -> JobView:
+    """Replace both limits; a job that waits for budget goes on."""
+    await reach(here, principal, job_id)
+    changed = await here.client.set_budget(job_id, Budget(usd=budget.usd, tokens=budget.tokens))
+    return view_of(changed, principal)
+
+
+def _budget(asked: Submission | ForkRequest, default: Budget) -> Budget:
+    """Return the default with those limits replaced that were given; null takes one away."""
+    given = asked.model_fields_set
+    return Budget(
+        usd=asked.budget_usd if "budget_usd" in given else default.usd,
+        tokens=asked.budget_tokens if "budget_tokens" in given else default.tokens,
+    )
+
+
+def _poll_seconds(job: Job, now: datetime) -> int:
+    age = (now - job.created_at).total_seconds()
+    return next((seconds for until, seconds in _POLLS if age < until), _POLL_LATER)
+
+
+def _etag(view: JobView, job: Job) -> str:
+    """Return what changes when the answer does; progress and usage may, without an event."""
+    told = view.model_dump_json(include={"status", "progress", "usage", "cancel_requested_at"})
+    shown = view.input is not None or view.output is not None
+    mark = hashlib.sha256(f"{job.job_id} {job.event_seq} {shown} {told}".encode()).hexdigest()
+    return f'W/"{mark[:32]}"'

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import traceback
 from typing import TYPE_CHECKING, Any
 
+import pydantic_core
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
+from pydantic import BaseModel, ConfigDict
 from starlette.exceptions import HTTPException
+from starlette.requests import Request
 from starlette.responses import JSONResponse
 
 from holdfast.errors import (
     AccessDeniedError,
+    ArtifactNotFoundError,
     ArtifactUnavailableError,
     ConfigError,
     HoldfastError,
@@ -19,9 +25,14 @@ from holdfast.errors import (
     JobFinishedError,
     JobNotFinishedError,
     JobNotFoundError,
+    KeyNotFoundError,
     NotAuthenticatedError,
     RequestError,
+    RequestTooLargeError,
     StoreError,
+    StreamsFullError,
+    TooManyRequestsError,
+    TooManyStreamsError,
     UnknownJobKindError,
     UnserializableValueError,
     ValueTooLargeError,
@@ -31,12 +42,14 @@ from holdfast.errors import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-    from starlette.requests import Request
     from starlette.responses import Response
 
 logger = logging.getLogger(__name__)
 
+INTERNAL = "internal"
+"""Code of an error that is none of ours."""
 MEDIA_TYPE = "application/problem+json"
+_TOLD_MAX = 10
 RETRY_SECONDS = 5
 """How long a client should wait that came while the store was away."""
 
@@ -45,18 +58,55 @@ _STATUS: tuple[tuple[type[HoldfastError], int], ...] = (
     (NotAuthenticatedError, 401),
     (AccessDeniedError, 403),
     (JobNotFoundError, 404),
-    (UnknownJobKindError, 404),
+    (ArtifactNotFoundError, 404),
+    (KeyNotFoundError, 404),
     (WebhookNotFoundError, 404),
     (IdempotencyConflictError, 409),
     (JobFinishedError, 409),
     (JobNotFinishedError, 409),
+    (RequestTooLargeError, 413),
     (ValueTooLargeError, 413),
+    (TooManyRequestsError, 429),
+    (UnknownJobKindError, 422),
     (UnserializableValueError, 422),
+    (TooManyStreamsError, 429),
+    (StreamsFullError, 503),
     (RequestError, 422),
     (StoreError, 503),
     (ArtifactUnavailableError, 503),
     (ConfigError, 500),
 )
+
+
+class Problem(BaseModel):
+    """What went wrong, as RFC 9457 problem details."""
+
+    model_config = ConfigDict(
+        use_attribute_docstrings=True,
+        json_schema_extra={
+            "examples": [
+                {
+                    "type": "/errors#job_not_found",
+                    "title": "job not found",
+                    "status": 404,
+                    "detail": "job 'job_01JDZ8Q7V3T5N9W2X4Y6Z8A0BC' does not exist in this store",
+                    "code": "job_not_found",
+                    "hint": "check the id with 'holdfast jobs list'; pruned jobs are gone",
+                }
+            ]
+        },
+    )
+
+    type: str
+    """Link to what the code means."""
+    title: str
+    status: int
+    detail: str
+    """What happened to which thing."""
+    code: str
+    """Stable: what programs go by."""
+    hint: str | None = None
+    """What to do."""
 
 
 def status_of(error: HoldfastError) -> int:
@@ -87,33 +137,91 @@ def problem_of(error: Exception) -> JSONResponse:
         headers: dict[str, str] = {}
         if status == 401:
             headers["WWW-Authenticate"] = "Bearer"
-        if status == 503:
+        if status in {429, 503}:
             headers["Retry-After"] = str(RETRY_SECONDS)
+        if isinstance(error, TooManyRequestsError):
+            headers["Retry-After"] = str(error.retry_after)
         if status >= 500:
             logger.error("request failed", extra={"error": error.code})
         return problem(status, error.code, error.message, hint=error.hint, headers=headers)
     if isinstance(error, RequestValidationError):
-        told = "; ".join(
-            f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()[:10]
-        )
+        told = "; ".join(map(_told, error.errors()[:_TOLD_MAX]))
         return problem(422, "invalid_input", f"the request does not fit: {told}")
     if isinstance(error, HTTPException):
         return problem(
             error.status_code, "request", str(error.detail), headers=dict(error.headers or {})
         )
-    logger.error("request failed", exc_info=error)
-    return problem(500, "internal", "something went wrong here that nobody expected; it is in the log")
+    # Where it happened, but not what the error says: that may quote what somebody sent.
+    frames = "".join(traceback.format_tb(error.__traceback__))
+    logger.error("request failed", extra={"error": type(error).__name__, "frames": frames})
+    return problem(500, INTERNAL, "something went wrong here that nobody expected; it is in the log")
+
+
+def _told(found: dict[str, Any]) -> str:
+    """Say where a request does not fit and why; never with the value that does not."""
+    if found["type"] == "json_invalid":
+        return f"the body is no JSON: {found['ctx']['error']}"
+    where = ".".join(str(part) for part in found["loc"])
+    return f"{where}: {found['msg']}"
+
+
+class JsonRequest(Request):
+    """A request whose JSON is read strictly: UTF-8, no NaN, no lone surrogates, no endless nesting."""
+
+    async def json(self) -> Any:
+        try:
+            return pydantic_core.from_json(await self.body(), allow_inf_nan=False)
+        except ValueError as error:
+            raise json.JSONDecodeError(str(error), "", 0) from None
+
+
+_ALWAYS: dict[int | str, dict[str, Any]] = {
+    status: {"model": Problem, "description": description}
+    for status, description in {
+        401: "No key, or one that is not good.",
+        403: "The key does not allow this.",
+        413: "The body is too large.",
+        422: "The request does not fit.",
+        429: "Too many requests.",
+        500: "Something failed that nobody expected.",
+        503: "The store or the artifact storage does not answer.",
+    }.items()
+}
+NOT_FOUND: dict[int | str, dict[str, Any]] = {
+    404: {"model": Problem, "description": "There is no such thing, or it is somebody else's."}
+}
+CONFLICT: dict[int | str, dict[str, Any]] = {
+    409: {"model": Problem, "description": "The job's state, or an earlier request, does not allow it."}
+}
 
 
 class ProblemRoute(APIRoute):
-    """A route that tells its errors as problems, in whatever application it is mounted."""
+    """A route that reads JSON strictly and tells its errors as problems, wherever it is mounted."""
+
+    def __init__(
+        self,
+        path: str,
+        endpoint: Callable[..., Any],
+        *,
+        responses: dict[int | str, dict[str, Any]] | None = None,
+        operation_id: str | None = None,
+        **options: Any,
+    ) -> None:
+        """Make a route; the name of its function is its operation id."""
+        super().__init__(
+            path,
+            endpoint,
+            responses={**_ALWAYS, **(responses or {})},
+            operation_id=operation_id or endpoint.__name__,
+            **options,
+        )
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
 
         async def handled(request: Request) -> Response:
             try:
-                return await handle(request)
+                return await handle(JsonRequest(request.scope, request.receive))
             except Exception as error:  # noqa: BLE001 - the last stop: nothing else would tell the client
                 return problem_of(error)
 

@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING
 
 from starlette.requests import HTTPConnection
 
+from holdfast.server.checks import Checks
+from holdfast.server.fleet import FleetWatch
+from holdfast.server.rate_limit import GoodKeys
+from holdfast.server.tries import Tries
+
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
     from ipaddress import IPv4Network, IPv6Network
 
     from holdfast.clock import Clock
@@ -29,6 +35,12 @@ class ServiceOptions:
     body_bytes_max: int = 1024**2
     requests_per_minute: int = 6_000
     public_url: str = "http://127.0.0.1:8000"
+    streams_max: int = 4_000
+    client_streams_max: int = 2_500
+    heartbeat_seconds: float = 15.0
+    """How long a stream may be silent before a comment is sent, so that no proxy cuts it."""
+    recheck_seconds: float = 30.0
+    """How long a stream goes on after its key was revoked."""
     webhook_networks: tuple[IPv4Network | IPv6Network, ...] = ()
 
 
@@ -43,6 +55,15 @@ class Service:
     clock: Clock
     options: ServiceOptions
     tokens: Tokens
+    good_keys: GoodKeys = field(default_factory=GoodKeys)
+    sign_ins: Tries = field(default_factory=lambda: Tries(limit=10, seconds=60))
+    """Failed tries to sign in to the console, by address."""
+    troubles: Callable[[], Sequence[str]] = tuple
+    """Gives what is wrong with this process that a restart may cure."""
+    reach_broker: Callable[[], None] | None = None
+    """Connects to the broker, blocking, and raises if that cannot be done; None where there is none."""
+    checks: Checks = field(default_factory=Checks)
+    fleet: FleetWatch = field(default_factory=FleetWatch)
     closing: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the server begins to stop: streams end, so that their clients go elsewhere."""
 

@@ -7,6 +7,8 @@ What every implementation promises, and `holdfast.testing.store_suite` checks:
 * Verbs of one process may be committed together; each still holds or fails by itself.
 * Every write for an attempt is refused with `LeaseLost` unless the job is running under the
   lease's epoch.
+* Names and numbers that not every database can hold are refused with `InvalidInputError` (see
+  `holdfast.store.bounds`); an id that none can hold names no job.
 * The store takes its time from one clock of its own, so callers never pass the present in.
 """
 
@@ -113,7 +115,7 @@ class Store(Protocol):
         ...
 
     async def list_jobs(self, query: JobQuery) -> Sequence[Job]:
-        """Return up to `query.limit` jobs, newest first; inputs and outputs included.
+        """Return up to `query.limit` jobs, newest first; inputs and outputs if `query.content`.
 
         Holdfast's own jobs, whose kinds begin with `RESERVED_KIND_PREFIX`, are left out unless
         their kind is asked for.
@@ -334,8 +336,10 @@ class Store(Protocol):
 
         Raises:
             LeaseLost: The attempt no longer owns the job: the call must not start.
-            BudgetExceededError: Spent plus reserved plus this call would pass the job's budget,
-                or the budget is in money and the call's price is unknown.
+            BudgetExceededError: Spent plus reserved plus this call would pass the budget of the job,
+                of one above it, or of its tenant for the present period (see
+                `ServiceStore.set_tenant_budget`); or the budget is in money and the call's price is
+                unknown. Then nothing is reserved.
         """
         ...
 

@@ -11,6 +11,7 @@ from holdfast.store.concurrency import unblock
 from holdfast.store.deliveries import WATCHED_SQL, tell_end
 from holdfast.store.events import lease_lost
 from holdfast.store.target import Target
+from holdfast.store.tenants import book, lock_tenant_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -179,12 +180,17 @@ def doubt_reserved_calls(tx: Transaction, row: int) -> None:
     ).fetchone()
     if reserved:
         own = tx.execute(
-            "SELECT COUNT(*), COALESCE(SUM(reserved_tokens), 0), COALESCE(SUM(reserved_nanos), 0)"
+            "SELECT COUNT(*), COALESCE(SUM(reserved_tokens), 0), COALESCE(SUM(reserved_nanos), 0),"
+            " COALESCE(SUM(charged * reserved_tokens), 0), COALESCE(SUM(charged * reserved_nanos), 0)"
             " FROM calls WHERE job = ? AND status = 'reserved'",
             (row,),
         ).fetchone()
         # The sums of the row may hold children's reservations, too, which are theirs to move.
-        amounts = [int(amount) for amount in own]
+        *amounts, charged_tokens, charged_nanos = (int(amount) for amount in own)
+        if charged_tokens or charged_nanos:
+            charged = (charged_tokens, charged_nanos)
+            lock_tenant_of(tx, row)
+            book(tx, row, used=charged, held=charged)
         for holder in (row, *ancestors(tx, parent)):
             tx.execute(_DOUBT, (*amounts, *amounts, holder))
         tx.execute(

@@ -39,6 +39,9 @@ LIST_MAX = 1_000
 _WIDTH = len(JOB_COLUMNS)
 _BOTH = f"{JOB_SQL}, {PAYLOAD_SQL}"
 _JOINED = f"SELECT {_BOTH} FROM jobs JOIN payloads ON payloads.job = jobs.id"
+_WITHOUT_CONTENT = (
+    f"SELECT {JOB_SQL}, NULL, NULL, error FROM jobs JOIN payloads ON payloads.job = jobs.id"
+)
 
 _INSERT = """
 INSERT INTO jobs
@@ -91,6 +94,11 @@ def list_jobs(connection: Connection, query: JobQuery) -> list[Job]:
     used = {name: value for name, value in filters.items() if value is not None}
     conditions = [f"{name} = ?" for name in used]
     arguments: list[Any] = [str(value) for value in used.values()]
+    if query.kinds is not None:
+        if not query.kinds:
+            return []
+        conditions.append(f"kind IN ({', '.join('?' * len(query.kinds))})")
+        arguments.extend(query.kinds)
     if query.kind is None:
         # As a part of the text, the same in every collation; the order's index is passed along.
         conditions.append(f"substr(kind, 1, {len(RESERVED_KIND_PREFIX)}) <> ?")
@@ -99,19 +107,18 @@ def list_jobs(connection: Connection, query: JobQuery) -> list[Job]:
         # By number, as the index has it.
         conditions.append("parent = (SELECT id FROM jobs AS parents WHERE parents.job_id = ?)")
         arguments.append(query.parent_id)
-    bounds = {
-        "job_id < ?": query.before,
-        "job_id < ? ": query.created_before and first_id("job", query.created_before),
-        "job_id >= ?": query.created_since and first_id("job", query.created_since),
-    }
-    for condition, bound in bounds.items():
+    bounds = (
+        ("job_id < ?", query.before),
+        ("job_id < ?", query.created_before and first_id("job", query.created_before)),
+        ("job_id >= ?", query.created_since and first_id("job", query.created_since)),
+    )
+    for condition, bound in bounds:
         if bound is not None:
             conditions.append(condition)
             arguments.append(bound)
     where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
-    rows = connection.execute(
-        f"{_JOINED}{where} ORDER BY job_id DESC LIMIT ?", (*arguments, query.limit)
-    )
+    select = _JOINED if query.content else _WITHOUT_CONTENT
+    rows = connection.execute(f"{select}{where} ORDER BY job_id DESC LIMIT ?", (*arguments, query.limit))
     return [job_of_joined(row) for row in rows]
 
 

@@ -96,6 +96,8 @@ class JobQuery:
 
     kind: str | None = None
     """Only jobs of this kind; None for all but Holdfast's own."""
+    kinds: tuple[str, ...] | None = None
+    """Only jobs of one of these kinds; with `kind`, that one must be among them."""
     status: JobStatus | None = None
     tenant: str | None = None
     subject: str | None = None
@@ -109,6 +111,8 @@ class JobQuery:
     """Only jobs submitted before this time."""
     limit: int = 50
     """1 to 1,000."""
+    content: bool = True
+    """False leaves inputs and outputs out, empty, and does not read them: they may be large."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

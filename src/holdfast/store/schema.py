@@ -261,12 +261,34 @@ calls = Table(
     Column("nanos", BigInteger),
     Column("response_id", Text),
     Column("error_code", Text),
+    # Whether it counts towards the budgets of its tenant.
+    Column("charged", Integer, nullable=False, server_default=text("0")),
     Column("started_at", BigInteger, nullable=False),
     Column("ended_at", BigInteger),
     UniqueConstraint("job", "call_id"),
 )
 # What was spent between two moments.
 Index("calls_ended", calls.c.ended_at, sqlite_where=_ENDED, postgresql_where=_ENDED)
+
+tenant_budgets = Table(
+    "tenant_budgets",
+    metadata,
+    Column("tenant", Text, primary_key=True),
+    Column("day_budget_tokens", BigInteger),
+    Column("day_budget_nanos", BigInteger),
+    Column("month_budget_tokens", BigInteger),
+    Column("month_budget_nanos", BigInteger),
+    # When the period began that the sums are of.
+    _count("day_at"),
+    _count("day_tokens"),
+    _count("day_nanos"),
+    _count("month_at"),
+    _count("month_tokens"),
+    _count("month_nanos"),
+    # By calls under way, whenever they began.
+    _count("reserved_tokens"),
+    _count("reserved_nanos"),
+)
 
 step_history = Table(
     "step_history",

@@ -10,18 +10,38 @@ job queues one for each webhook that wants to hear of it: kind and queue `DELIVE
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
+    from decimal import Decimal
 
-    from holdfast.model import Job, JobStatus
+    from holdfast.model import Artifact, Budget, BudgetPeriod, Job, JobStatus, SuspendReason, Usage
+    from holdfast.store.base import LaneState, WorkerRecord
+
+TENANT_BUDGETS_MAX = 1_000
+"""Tenants in a list of budgets, in the order of their names."""
 
 KEYS_MAX = 1_000
 """Keys in force at once: a list of them is one answer, and none is forgotten behind it."""
 
+
+QUEUED_MAX = 100_000
+"""Jobs that are looked at to tell how long the lines are; longer ones are told to be so long."""
+
+SPEND_SLOTS_MAX = 400
+"""Spans of time that one question for spend may be cut into."""
+
+SPEND_WINDOW_MAX = timedelta(days=92)
+"""How far apart the two moments of a question for spend may be."""
+
+SPEND_ROWS_MAX = 10_000
+"""Sums in one answer."""
+
+SpendGroup = Literal["kind", "lane", "model", "tenant"]
 
 WEBHOOKS_MAX = 100
 """Webhooks of one tenant, and as many of all tenants: each end of a job looks at them."""
@@ -54,6 +74,27 @@ class ApiKey:
     """Refused from then on."""
     revoked_at: datetime | None = None
     """Refused since then."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TenantBudget:
+    """What a tenant may spend in a period, and what it has spent in the present one."""
+
+    tenant: str
+    period: BudgetPeriod
+    budget: Budget
+    begins_at: datetime
+    """When the present period began."""
+    ends_at: datetime
+    """When the next begins."""
+    used_tokens: int
+    """Of calls that have ended since, and the most that uncertain ones can have used."""
+    spent_usd: Decimal
+    """The same in money; calls of unknown price count nothing."""
+    reserved_tokens: int
+    """The most that the calls under way can use."""
+    reserved_usd: Decimal
+    """The same in money."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +144,78 @@ class Position:
     status: JobStatus
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueState:
+    """A line of jobs, and what became of those that left it for a while."""
+
+    queue: str
+    ready: int = 0
+    """Could be claimed at once."""
+    delayed: int = 0
+    """Queued, but not before a later time."""
+    held_back: int = 0
+    """Queued behind a full concurrency key."""
+    running: int = 0
+    suspended: Mapping[SuspendReason, int] = field(default_factory=dict)
+    oldest_at: datetime | None = None
+    """Since when the one waits that has waited longest of those that could be claimed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerState:
+    """A worker on record, alive or not yet missed."""
+
+    worker: WorkerRecord
+    heartbeat_at: datetime
+    """When it last gave a sign of life."""
+    expires_at: datetime
+    """When it counts as lost unless it gives another."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaneUse:
+    """A lane as of a moment: its limits, and how much of them is free."""
+
+    state: LaneState
+    requests_free: float
+    """Requests that could start now; below zero while a debt is paid off."""
+    requests_room: float
+    """As many as may gather."""
+    tokens_free: float
+    tokens_room: float
+    processes_waiting: int
+    """Worker processes that stand in its line."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpendQuery:
+    """Which calls to add up, and how."""
+
+    since: datetime
+    """Calls that ended then or later."""
+    until: datetime
+    """Calls that ended before."""
+    slot: timedelta
+    """Length of the spans that are added up each for itself; the first begins at `since`."""
+    group: SpendGroup = "kind"
+    tenant: str | None = None
+    """Only calls of this tenant's jobs."""
+    kinds: tuple[str, ...] | None = None
+    """Only calls of jobs of these kinds."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spend:
+    """What the calls of one group have cost within one span of time."""
+
+    at: datetime
+    """When the span begins."""
+    name: str | None
+    """The kind, lane, model or tenant; None for jobs without a tenant."""
+    usage: Usage
+    """Calls that ended, what was booked of them, and what those possibly paid twice were reserved at."""
+
+
 class ServiceStore(Protocol):
     """What the service needs of the store beside `holdfast.store.base.Store`."""
 
@@ -126,6 +239,34 @@ class ServiceStore(Protocol):
 
     async def revoke_key(self, key_id: str, at: datetime) -> bool:
         """Refuse a key from now on; whether there was one to refuse."""
+        ...
+
+    # budgets -----------------------------------------------------------------------------------
+
+    async def set_tenant_budget(self, tenant: str, period: BudgetPeriod, budget: Budget) -> TenantBudget:
+        """Replace what a tenant may spend in each period; `Budget()` for any amount.
+
+        Calls of the tenant's jobs are held to it from now on, those under way included if the tenant
+        has had a budget before. Appends `budget.changed` to its jobs that are running or suspended;
+        those that wait for a budget are due at once.
+
+        Raises:
+            InvalidInputError: The name or the budget cannot be stored.
+        """
+        ...
+
+    async def list_tenant_budgets(self, tenant: str | None = None) -> Sequence[TenantBudget]:
+        """Return the budgets of a tenant, or of the first `TENANT_BUDGETS_MAX` tenants that have one."""
+        ...
+
+    # artifacts ---------------------------------------------------------------------------------
+
+    async def list_artifacts(self, job_id: str) -> Sequence[Artifact]:
+        """Return the files that the job has saved, oldest first; none if there is no such job."""
+        ...
+
+    async def find_artifact(self, job_id: str, name: str) -> Artifact | None:
+        """Return the file of that name; None if the job has none."""
         ...
 
     # webhooks ----------------------------------------------------------------------------------
@@ -176,5 +317,31 @@ class ServiceStore(Protocol):
         """Return how far the logs of these jobs go; a job that does not exist is left out.
 
         One look for all that a process follows, so that thousands of streams cost no more than news.
+        """
+        ...
+
+    # for operators -----------------------------------------------------------------------------
+
+    async def list_queues(self, at: datetime) -> Sequence[QueueState]:
+        """Return every queue that a job waits for, runs from or is suspended from, by name.
+
+        No more than `QUEUED_MAX` jobs are counted of each sort, first in line first.
+        """
+        ...
+
+    async def list_workers(self) -> Sequence[WorkerState]:
+        """Return the workers on record, by id."""
+        ...
+
+    async def list_lanes(self, at: datetime) -> Sequence[LaneUse]:
+        """Return the lanes as they are at this moment, by name."""
+        ...
+
+    async def sum_spend(self, query: SpendQuery) -> Sequence[Spend]:
+        """Return sums over the calls that ended between two moments, in order of time and name.
+
+        Raises:
+            InvalidInputError: The window is longer than `SPEND_WINDOW_MAX`, cut into more than
+                `SPEND_SLOTS_MAX` spans, or the answer would have more than `SPEND_ROWS_MAX` sums.
         """
         ...

@@ -165,13 +165,22 @@ class App:
         if with_worker is None:
             with_worker = self.broker() is None
         async with contextlib.AsyncExitStack() as stack:
+            worker: Worker | None = None
             if with_worker:
-                opened, _ = await stack.enter_async_context(self._working(None, None, offered=False))
+                working = self._working(None, None, offered=False)
+                opened, worker = await stack.enter_async_context(working)
             else:
                 opened = await stack.enter_async_context(self._open())
             from holdfast.wiring.serving import service_of
 
-            yield service_of(opened, self.registry, self.settings, self._clock)
+            yield service_of(
+                opened,
+                self.registry,
+                self.settings,
+                self._clock,
+                broker=self.broker(),
+                worker=worker,
+            )
 
     def broker(self) -> CeleryApp | None:
         """Return the Celery application that jobs are announced by; None without a broker.

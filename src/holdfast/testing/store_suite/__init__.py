@@ -6,6 +6,7 @@ Subclass `StoreSuite` in a test module whose fixture `lab` is a `StoreLab`.
 from __future__ import annotations
 
 from holdfast.testing.store_suite.attempts import AttemptSuite
+from holdfast.testing.store_suite.bounds import BoundsSuite
 from holdfast.testing.store_suite.concurrency import ConcurrencySuite
 from holdfast.testing.store_suite.controls import ControlSuite
 from holdfast.testing.store_suite.families import FamilySuite
@@ -27,6 +28,7 @@ class StoreSuite(
     ControlSuite,
     WorkerSuite,
     AttemptSuite,
+    BoundsSuite,
     MoneySuite,
     LaneSuite,
     FamilySuite,

@@ -127,6 +127,15 @@ class JobSuite(StoreFixtures):
         [found] = await store.list_jobs(JobQuery(status=JobStatus.COMPLETED))
         assert (found.job_id, found.output) == (done.job_id, b"{}")
 
+    async def test_list_leaves_inputs_and_outputs_out_when_they_are_not_wanted(
+        self, store: Store
+    ) -> None:
+        await finish(store, await start(store))
+
+        [found] = await store.list_jobs(JobQuery(content=False))
+
+        assert (found.status, found.input, found.output) == (JobStatus.COMPLETED, b"", None)
+
     @pytest.mark.parametrize("limit", [0, 1_001])
     async def test_list_refuses_limits_out_of_range(self, store: Store, limit: int) -> None:
         with pytest.raises(InvalidInputError):

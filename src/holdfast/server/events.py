@@ -1,0 +1,136 @@
+"""A job's events over HTTP: by pages, and live as server-sent events."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+from fastapi import APIRouter, Depends, Header, Query
+from pydantic import BaseModel
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+
+from holdfast.errors import HoldfastError
+from holdfast.server.auth import ContentReader, reach
+from holdfast.server.feed import frame_of
+from holdfast.server.problems import ProblemRoute
+from holdfast.server.service import Service, service_of
+from holdfast.server.streams import Stream, Streams, read_seq, streams_of
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from starlette.types import Receive, Scope, Send
+
+logger = logging.getLogger(__name__)
+
+router = APIRouter(prefix="/jobs", tags=["events"], route_class=ProblemRoute)
+
+Here = Annotated[Service, Depends(service_of)]
+
+SSE = "text/event-stream"
+RECONNECT_MILLISECONDS = 1_000
+"""How long a browser waits before it comes back."""
+
+_HELLO = f"retry: {RECONNECT_MILLISECONDS}\n\n".encode()
+_HEARTBEAT = b": still here\n\n"
+_END = b"event: end\ndata: {}\n\n"
+_HEADERS = {
+    "Cache-Control": "no-store",
+    # Asks nginx, and others who go by it, to pass on each event as it comes.
+    "X-Accel-Buffering": "no",
+}
+_EXAMPLE = (
+    'id: 2\nevent: attempt.started\ndata: {"seq":2,"type":"attempt.started","at":"…","data":{…}}\n\n'
+)
+
+
+class EventView(BaseModel):
+    """One numbered fact about a job."""
+
+    seq: int
+    type: str
+    at: datetime
+    data: dict[str, Any]
+
+
+class EventPage(BaseModel):
+    """Some of a job's events, in order."""
+
+    events: list[EventView]
+    next_after: int
+    """Give it as `after` to go on."""
+
+
+@router.get("/{job_id}/events", response_model=EventPage)
+async def list_events(
+    job_id: str,
+    *,
+    here: Here,
+    principal: ContentReader,
+    after: Annotated[int, Query(ge=0, lt=2**63)] = 0,
+    limit: Annotated[int, Query(ge=1, le=500)] = 100,
+    type: Annotated[list[str] | None, Query(max_length=20)] = None,
+) -> Response:
+    """Return a page of the job's events: what comes after number `after`, all types or those named."""
+    await reach(here, principal, job_id)
+    found = await here.store.read_events(job_id, after=after, limit=limit, types=type or ())
+    events = b",".join(frame_of(event).json for event in found)
+    next_after = found[-1].seq if found else after
+    return Response(
+        b'{"events":[%b],"next_after":%d}' % (events, next_after), media_type="application/json"
+    )
+
+
+@router.get(
+    "/{job_id}/stream",
+    response_class=StreamingResponse,
+    responses={200: {"content": {SSE: {"example": _EXAMPLE}}}},
+)
+async def stream_events(
+    request: Request,
+    job_id: str,
+    streams: Annotated[Streams, Depends(streams_of)],
+    after: Annotated[int, Query(ge=0, lt=2**63)] = 0,
+    last_event_id: Annotated[str | None, Header()] = None,
+) -> Response:
+    """Send the job's events as they come, until it has ended.
+
+    Goes on after `Last-Event-ID` or `after`; the header wins, because a browser that reconnects sends
+    it along with the URL of the first time. An `end` event says that nothing more will come.
+    """
+    if last_event_id is not None:
+        after = read_seq(last_event_id, "Last-Event-ID")
+    with contextlib.ExitStack() as stack:
+        stream = await streams.open(request, job_id, after, stack)
+        return EventStream(stream, stack.pop_all())
+
+
+class EventStream(StreamingResponse):
+    """Server-sent events of one job."""
+
+    media_type = SSE
+
+    def __init__(self, stream: Stream, place: contextlib.ExitStack) -> None:
+        """Send a stream, and give its place back in the end, whether or not it came to be sent."""
+        super().__init__(_sse(stream), headers=_HEADERS)
+        self._place = place
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        with self._place:
+            await super().__call__(scope, receive, send)
+
+
+async def _sse(stream: Stream) -> AsyncIterator[bytes]:
+    yield _HELLO
+    try:
+        async for frames in stream.batches():
+            yield b"".join([frame.sse for frame in frames]) or _HEARTBEAT
+    except HoldfastError as error:
+        # The client comes back and is told why as a problem.
+        logger.info("stream ended early", extra={"error": error.code})
+        return
+    if stream.complete:
+        yield _END
