@@ -118,10 +118,13 @@ def status_of(error: HoldfastError) -> int:
 
 def base_of(scope: Scope) -> str:
     """Return what this service's own paths are below, as the client sees it."""
-    route = scope.get("route")
-    prefix = route.path.rpartition("/api/v1")[0] if isinstance(route, ProblemRoute) else ""
     root: str = scope.get("root_path", "")
-    return root + prefix
+    route, path = scope.get("route"), scope["path"]
+    if not isinstance(route, ProblemRoute):
+        return root
+    # The route knows its path without the prefixes of the routers that it was included by.
+    own = f"/api/v1{route.path_format.format(**scope['path_params'])}"
+    return path.removesuffix(own) if path.endswith(own) else root
 
 
 def problem(
