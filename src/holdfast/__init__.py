@@ -11,11 +11,13 @@ if TYPE_CHECKING:
     from holdfast.engine.context import JobContext
     from holdfast.errors import FatalError, HoldfastError, RetryLaterError
     from holdfast.model import Budget, Concurrency, Isolation, Job, JobStatus, RetryPolicy
+    from holdfast.remote import Client
     from holdfast.wiring import App
 
 __all__ = [
     "App",
     "Budget",
+    "Client",
     "Concurrency",
     "FatalError",
     "HoldfastError",
@@ -30,6 +32,7 @@ __all__ = [
 _HOMES = {
     "App": "wiring",
     "Budget": "model",
+    "Client": "remote",
     "Concurrency": "model",
     "FatalError": "errors",
     "HoldfastError": "errors",

@@ -25,7 +25,9 @@ def doctor(
     from holdfast.cli.checks import run_checks
     from holdfast.wiring import run_async
 
-    findings = run_async(run_checks(session_of(context), offline=offline))
+    session = session_of(context)
+    session.need_store()
+    findings = run_async(run_checks(session, offline=offline))
     if as_json:
         from holdfast.cli import console
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from enum import IntEnum
 
 from holdfast.errors import (
+    AccessDeniedError,
+    ArtifactNotFoundError,
     ConfigError,
     HoldfastError,
     IdempotencyConflictError,
@@ -13,8 +15,13 @@ from holdfast.errors import (
     JobFinishedError,
     JobNotFinishedError,
     JobNotFoundError,
+    NotAuthenticatedError,
     RequestError,
+    ServiceUnavailableError,
     StoreError,
+    StreamsFullError,
+    TooManyRequestsError,
+    TooManyStreamsError,
     UnknownJobKindError,
     WebhookNotFoundError,
 )
@@ -42,9 +49,9 @@ class ExitStatus(IntEnum):
     PARKED = 75
     """The job waits for a higher budget; nothing goes on by itself."""
     UNAVAILABLE = 69
-    """The store cannot be used right now."""
+    """The store, or the service, cannot be used right now."""
     CONFIGURATION = 78
-    """Settings or an installation that cannot work."""
+    """Settings, a key or an installation that cannot work."""
     INTERRUPTED = 130
     """Ctrl-C; the work was handed back and goes on with the same command."""
     TERMINATED = 143
@@ -55,6 +62,12 @@ class ExitStatus(IntEnum):
 _BY_ERROR: tuple[tuple[type[HoldfastError], ExitStatus], ...] = (
     (JobNotFoundError, ExitStatus.NOT_FOUND),
     (WebhookNotFoundError, ExitStatus.NOT_FOUND),
+    (ArtifactNotFoundError, ExitStatus.NOT_FOUND),
+    (NotAuthenticatedError, ExitStatus.CONFIGURATION),
+    (AccessDeniedError, ExitStatus.CONFIGURATION),
+    (TooManyRequestsError, ExitStatus.UNAVAILABLE),
+    (TooManyStreamsError, ExitStatus.UNAVAILABLE),
+    (StreamsFullError, ExitStatus.UNAVAILABLE),
     (IdempotencyConflictError, ExitStatus.CONFLICT),
     (JobFinishedError, ExitStatus.CONFLICT),
     (JobNotFinishedError, ExitStatus.CONFLICT),
@@ -63,6 +76,7 @@ _BY_ERROR: tuple[tuple[type[HoldfastError], ExitStatus], ...] = (
     (JobFailedError, ExitStatus.JOB_FAILED),
     (JobCancelledError, ExitStatus.JOB_CANCELLED),
     (StoreError, ExitStatus.UNAVAILABLE),
+    (ServiceUnavailableError, ExitStatus.UNAVAILABLE),
     (ConfigError, ExitStatus.CONFIGURATION),
 )
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import IO
 
-    from holdfast.engine.client import JobClient
+    from holdfast.jobs import Jobs
     from holdfast.model import Artifact
 
 _MODE = 0o666
@@ -40,7 +40,7 @@ def check_target(path: Path) -> None:
         )
 
 
-async def save(client: JobClient, artifact: Artifact, path: Path) -> None:
+async def save(client: Jobs, artifact: Artifact, path: Path) -> None:
     """Write an artifact to `path`.
 
     Raises:

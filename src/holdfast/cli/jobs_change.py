@@ -14,7 +14,7 @@ from holdfast.cli.session import Session, session_of
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from holdfast.engine.client import JobClient
+    from holdfast.jobs import Jobs
     from holdfast.model import Job
 
 JsonArgument = Annotated[
@@ -49,7 +49,7 @@ def submit_job(
 
     parsed = read_json(value)
 
-    async def submit(client: "JobClient") -> "Job":
+    async def submit(client: "Jobs") -> "Job":
         return await client.submit(
             kind,
             parsed,
@@ -66,7 +66,7 @@ def cancel_job(context: typer.Context, job_id: JobId, *, as_json: AsJson = False
     """Ask for a job's end; its worker acts within a second."""
     from holdfast.wiring import run_async
 
-    async def cancel(client: "JobClient", job: "Job") -> "Job":
+    async def cancel(client: "Jobs", job: "Job") -> "Job":
         return await client.cancel(job.job_id)
 
     run_async(_change(session_of(context), job_id, cancel, as_json=as_json))
@@ -76,7 +76,7 @@ def retry_job(context: typer.Context, job_id: JobId, *, as_json: AsJson = False)
     """Queue a failed or cancelled job again; finished steps stay."""
     from holdfast.wiring import run_async
 
-    async def retry(client: "JobClient", job: "Job") -> "Job":
+    async def retry(client: "Jobs", job: "Job") -> "Job":
         return await client.retry(job.job_id)
 
     run_async(_change(session_of(context), job_id, retry, as_json=as_json))
@@ -103,7 +103,7 @@ def fork_job(
 
     parsed = read_json(value)
 
-    async def fork(client: "JobClient") -> "Job":
+    async def fork(client: "Jobs") -> "Job":
         source = await find_job(client, job_id)
         return await client.fork(source.job_id, keep=keep or None, value=parsed)
 
@@ -123,7 +123,7 @@ def signal_job(
 
     payload = read_json(value)
 
-    async def signal(client: "JobClient", job: "Job") -> "Job":
+    async def signal(client: "Jobs", job: "Job") -> "Job":
         await client.signal(job.job_id, name, payload)
         return await client.get(job.job_id)
 
@@ -155,7 +155,7 @@ def set_budget(
     if tokens is not None:
         changes["tokens"] = limit_of(tokens, int, "--tokens")
 
-    async def budget(client: "JobClient", job: "Job") -> "Job":
+    async def budget(client: "Jobs", job: "Job") -> "Job":
         return await client.set_budget(job.job_id, dataclasses.replace(job.budget, **changes))
 
     run_async(_change(session_of(context), job_id, budget, as_json=as_json))
@@ -187,21 +187,21 @@ def read_json(given: str | None) -> Any:
 async def _change(
     session: Session,
     job_id: str,
-    action: "Callable[[JobClient, Job], Awaitable[Job]]",
+    action: "Callable[[Jobs, Job], Awaitable[Job]]",
     *,
     as_json: bool,
 ) -> None:
     from holdfast.cli.lookup import find_job
 
-    async with session.store_client() as client:
+    async with session.jobs() as client:
         job = await action(client, await find_job(client, job_id))
     _tell(job, as_json=as_json)
 
 
 async def _with_kinds(
-    session: Session, action: "Callable[[JobClient], Awaitable[Job]]", *, as_json: bool
+    session: Session, action: "Callable[[Jobs], Awaitable[Job]]", *, as_json: bool
 ) -> None:
-    async with session.application().client() as client:
+    async with session.jobs(with_kinds=True) as client:
         job = await action(client)
     _tell(job, as_json=as_json)
 

@@ -47,7 +47,7 @@ async def _list_jobs(
     from holdfast.cli.shapes import job_shape
     from holdfast.store.base import JobQuery
 
-    async with session.store_client() as client:
+    async with session.jobs() as client:
         above = None if parent is None else (await find_job(client, parent)).job_id
         # One more than asked for, to know whether there are more.
         query = JobQuery(kind=kind, status=status, parent_id=above, limit=min(limit + 1, 1000))
@@ -57,7 +57,7 @@ async def _list_jobs(
         console.print_json([job_shape(job) for job in found])
         return
     if not found:
-        console.stderr().print(f"No such jobs in {session.settings.store_shown}.")
+        console.stderr().print(f"No such jobs in {session.place}.")
         return
     out = console.stdout()
     out.print(job_table.table_of(found, width=out.width))
@@ -85,7 +85,7 @@ async def _show_job(session: Session, job_id: str, *, calls: bool, steps: bool, 
     from holdfast.cli.shapes import records_shape
     from holdfast.store.base import JobQuery
 
-    async with session.store_client() as client:
+    async with session.jobs() as client:
         job = await find_job(client, job_id)
         records = await client.records(job.job_id)
         attempts = await past_events(client, job, job_page.ATTEMPT_EVENTS)
@@ -127,7 +127,7 @@ async def _print_output(session: Session, job_id: str) -> None:
     from holdfast.cli import console
     from holdfast.cli.lookup import find_job
 
-    async with session.store_client() as client:
+    async with session.jobs() as client:
         job = await find_job(client, job_id)
         client.output_of(job)
     console.print_json(msgspec.json.decode(job.output or b"null"))
@@ -158,7 +158,7 @@ async def _save_artifact(session: Session, job_id: str, name: str, out: Path | N
 
     # The name was made by a job: only its last part may choose a file here.
     target = out or Path(Path(name).name)
-    async with session.store_client() as client:
+    async with session.jobs() as client:
         job = await find_job(client, job_id)
         saved = await client.artifacts(job.job_id)
         artifact = next((each for each in saved if each.name == name), None)

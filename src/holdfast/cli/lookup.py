@@ -11,7 +11,7 @@ from holdfast.store.base import JobQuery
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator
 
-    from holdfast.engine.client import JobClient
+    from holdfast.jobs import Jobs
     from holdfast.model import Event, Job
 
 _FULL_LENGTH = 30
@@ -20,7 +20,7 @@ _PAGE = 1_000
 _SHOWN = 5
 
 
-async def find_job(client: JobClient, given: str) -> Job:
+async def find_job(client: Jobs, given: str) -> Job:
     """Return the job with this id, or the only one whose id begins or ends so.
 
     Raises:
@@ -51,7 +51,7 @@ async def find_job(client: JobClient, given: str) -> Job:
     return matches[0]
 
 
-async def past_events(client: JobClient, job: Job, types: frozenset[str]) -> list[Event]:
+async def past_events(client: Jobs, job: Job, types: frozenset[str]) -> list[Event]:
     """Return the events of these types up to the state in which `job` was read."""
     found: list[Event] = []
     if not job.event_seq:
@@ -72,7 +72,7 @@ def _matches(job_id: str, part: str) -> bool:
     return characters.startswith(part) or characters.endswith(part)
 
 
-async def _all_jobs(client: JobClient) -> AsyncIterator[Job]:
+async def _all_jobs(client: Jobs) -> AsyncIterator[Job]:
     before: str | None = None
     while True:
         page = await client.list(JobQuery(before=before, limit=_PAGE))

@@ -24,6 +24,7 @@ def migrate(
     from holdfast.wiring import run_async
 
     session = session_of(context)
+    session.need_store()
     before, after = run_async(_migrate(session.settings))
     if as_json:
         console.print_json({"store": session.settings.store_shown, "from": before, "to": after})

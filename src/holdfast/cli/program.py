@@ -81,6 +81,10 @@ def configure(
         str | None,
         typer.Option(metavar="URL", help="The store; sqlite:///HOME/holdfast.db by default."),
     ] = None,
+    url: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="A service to speak to instead; HOLDFAST_URL by default."),
+    ] = None,
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks and debug logs.")] = False,
     version: Annotated[  # noqa: ARG001 - its callback does it all
         bool,
@@ -89,7 +93,12 @@ def configure(
 ) -> None:
     """Durable jobs for long AI work: they keep their place, whatever dies."""
     level = "debug" if debug else None
-    context.with_resource(overridden(app=app, home=home, store=store, log_level=level))
+    if url is not None and store is not None:
+        raise typer.BadParameter("give one of both", param_hint="'--url' / '--store'")
+    if url is None and (store is not None or home is not None):
+        # What was typed now wins over what the environment says for always.
+        url = ""
+    context.with_resource(overridden(app=app, home=home, store=store, url=url, log_level=level))
     context.obj = Session(debug=debug)
 
 

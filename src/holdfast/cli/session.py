@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from holdfast.errors import ConfigError
 from holdfast.settings import load_settings
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     import typer
 
     from holdfast.engine.client import JobClient
+    from holdfast.jobs import Jobs
     from holdfast.settings import Settings
     from holdfast.store.service import ServiceStore
     from holdfast.wiring import App
@@ -30,6 +32,8 @@ class Session:
 
     debug: bool = False
     """Whether tracebacks are wanted."""
+    command: str = "this command"
+    """As it was typed, without its options."""
 
     @property
     def settings(self) -> Settings:
@@ -62,10 +66,11 @@ class Session:
         """Return the application with its job kinds.
 
         Raises:
-            ConfigError: It cannot be imported, or settings cannot be used.
+            ConfigError: It cannot be imported, settings cannot be used, or they name a service.
         """
         from holdfast.wiring import load_app
 
+        self.need_store()
         settings = self.settings
         self.start_logging()
         if settings.app and str(Path.cwd()) not in sys.path:
@@ -73,15 +78,65 @@ class Session:
             sys.path.insert(0, str(Path.cwd()))
         return load_app(settings)
 
-    @contextlib.asynccontextmanager
-    async def store_client(self) -> AsyncIterator[JobClient]:
-        """Give a client that knows no job kinds: for looking at jobs and steering them.
+    @property
+    def place(self) -> str:
+        """Where the jobs are, for people.
 
         Raises:
-            ConfigError, StoreError: The store cannot be used.
+            ConfigError: The service's URL cannot be used.
+        """
+        settings = self.settings
+        if not settings.url:
+            return settings.store_shown
+        from holdfast.remote.address import Address
+
+        return str(Address(settings.url))
+
+    def need_store(self) -> None:
+        """Refuse to go on where settings name a service: it does not offer what is needed.
+
+        Raises:
+            ConfigError: They do.
+        """
+        if self.settings.url:
+            raise ConfigError(
+                f"'{self.command}' works on the store itself, and HOLDFAST_URL or --url names a service",
+                hint="run it where the store is, with HOLDFAST_URL unset or with --store",
+            )
+
+    @contextlib.asynccontextmanager
+    async def jobs(self, *, with_kinds: bool = False) -> AsyncIterator[Jobs]:
+        """Give the jobs of the service that settings name, or those of the store.
+
+        Args:
+            with_kinds: Whether job kinds are needed; a service has its own.
+
+        Raises:
+            ConfigError, StoreError: The store or the service cannot be used.
+        """
+        if self.settings.url:
+            from holdfast.remote import Client
+
+            self.start_logging()
+            async with Client() as client:
+                yield client
+        elif with_kinds:
+            async with self.application().client() as opened:
+                yield opened
+        else:
+            async with self.store_client() as opened:
+                yield opened
+
+    @contextlib.asynccontextmanager
+    async def store_client(self) -> AsyncIterator[JobClient]:
+        """Give a client of the store that knows no job kinds.
+
+        Raises:
+            ConfigError, StoreError: The store cannot be used, or settings name a service.
         """
         from holdfast.wiring import App
 
+        self.need_store()
         self.start_logging()
         async with App(self.settings).client() as client:
             yield client
@@ -91,10 +146,11 @@ class Session:
         """Give what the HTTP service keeps beside jobs: keys and webhooks.
 
         Raises:
-            ConfigError, StoreError: The store cannot be used.
+            ConfigError, StoreError: The store cannot be used, or settings name a service.
         """
         from holdfast.store import open_store
 
+        self.need_store()
         settings = self.settings
         self.start_logging()
         from holdfast.wiring.opening import keyring_of, prepare_home
@@ -112,4 +168,4 @@ class Session:
 def session_of(context: typer.Context) -> Session:
     """Return the session of a command's context."""
     found: Session = context.obj
-    return found
+    return replace(found, command=context.command_path)

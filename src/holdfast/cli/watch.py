@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from holdfast.cli.session import Session
-    from holdfast.engine.client import JobClient
+    from holdfast.jobs import Jobs
     from holdfast.model import Event
 
 _STYLES = {
@@ -39,7 +39,7 @@ _VALUE_CHARACTERS = 120
 async def watch(session: Session, job_id: str, *, after: int, as_json: bool) -> int:
     """Print the job's events as they come and return the exit status."""
     show = _print_json_line if as_json else _print_line()
-    async with session.store_client() as client:
+    async with session.jobs() as client:
         job = await find_job(client, job_id)
         with Interruption(lambda: None, lambda: None).watching() as interruption:
             reading = asyncio.create_task(_read(client, job.job_id, after, show))
@@ -57,7 +57,7 @@ async def watch(session: Session, job_id: str, *, after: int, as_json: bool) -> 
     return int(status_of_job(job.status)) if job.status.terminal else ExitStatus.OK
 
 
-async def _read(client: JobClient, job_id: str, after: int, show: Callable[[Event], None]) -> None:
+async def _read(client: Jobs, job_id: str, after: int, show: Callable[[Event], None]) -> None:
     async for event in client.events(job_id, after=after):
         show(event)
 

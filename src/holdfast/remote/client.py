@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import logging
+import re
 from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
-from urllib.parse import quote
 
 import msgspec
 
@@ -16,6 +16,7 @@ from holdfast.errors import (
     AccessDeniedError,
     ConfigError,
     InvalidInputError,
+    JobNotFoundError,
     RequestError,
     UnserializableValueError,
 )
@@ -44,6 +45,7 @@ T = TypeVar("T")
 
 LIST_MAX = 1_000
 _LIST_PAGE = 500
+_JOB_ID = re.compile(r"\w{1,100}", re.ASCII)
 
 _encode = msgspec.json.Encoder(enc_hook=str, decimal_format="string").encode
 _job = msgspec.json.Decoder(views.JobView)
@@ -317,7 +319,14 @@ def _is_near(host: str) -> bool:
 
 
 def _path(job_id: str) -> str:
-    return f"/jobs/{quote(job_id, safe='')}"
+    """Return the path of a job.
+
+    Raises:
+        JobNotFoundError: It cannot be the id of one, and would be the path of something else.
+    """
+    if _JOB_ID.fullmatch(job_id) is None:
+        raise JobNotFoundError(job_id=job_id)
+    return f"/jobs/{job_id}"
 
 
 def _raw(value: Any, what: str) -> msgspec.Raw:

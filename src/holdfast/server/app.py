@@ -29,6 +29,7 @@ from holdfast.server import (
     websocket,
 )
 from holdfast.server.body_limit import BodyLimit
+from holdfast.server.guard import Guard
 from holdfast.server.observing import ObserveRequests
 from holdfast.server.openapi import DESCRIPTION, TAGS, DescribedApi
 from holdfast.server.problems import problem_of
@@ -71,17 +72,25 @@ EXPOSED_HEADERS = (
 """What pages of allowed origins may read."""
 
 
-def create_router(open_service: OpenService) -> APIRouter:
+def create_router(open_service: OpenService, guard: Guard | None = None) -> APIRouter:
     """Return all routes as a router, for `include_router` of a FastAPI application.
 
     The service is opened and closed with the application that it is included in.
+
+    Args:
+        open_service: Opens it.
+        guard: What requests have to pass where the application has no middleware of ours.
     """
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Any) -> AsyncIterator[dict[str, Any]]:
         async with open_service() as service, Streams(service).running() as streams:
             try:
-                yield {"holdfast": service, "holdfast_streams": streams}
+                yield {
+                    "holdfast": service,
+                    "holdfast_streams": streams,
+                    "holdfast_guard": guard,
+                }
             finally:
                 service.closing.set()
                 await service.checks.close()

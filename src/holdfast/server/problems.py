@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
 import traceback
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
     from starlette.responses import Response
+    from starlette.types import Receive, Scope, Send
 
 logger = logging.getLogger(__name__)
 
@@ -116,6 +118,17 @@ def status_of(error: HoldfastError) -> int:
     return next((status for kind, status in _STATUS if isinstance(error, kind)), 500)
 
 
+def base_of(scope: Scope) -> str:
+    """Return what this service's own paths are below, as the client sees it."""
+    root: str = scope.get("root_path", "")
+    route, path = scope.get("route"), scope["path"]
+    if not isinstance(route, ProblemRoute):
+        return root
+    # The route knows its path without the prefixes of the routers that it was included by.
+    own = f"/api/v1{route.path_format.format(**scope['path_params'])}"
+    return path.removesuffix(own) if path.endswith(own) else root
+
+
 def problem(
     status: int,
     code: str,
@@ -123,11 +136,12 @@ def problem(
     *,
     hint: str = "",
     details: dict[str, Any] | None = None,
+    base: str = "",
     headers: dict[str, str] | None = None,
 ) -> JSONResponse:
     """Return problem details; `type` is a link to the code's row on the page of errors."""
     body: dict[str, Any] = {
-        "type": f"/errors#{code}",
+        "type": f"{base}/errors#{code}",
         "title": code.replace("_", " "),
         "status": status,
         "detail": detail,
@@ -140,8 +154,14 @@ def problem(
     return JSONResponse(body, status, headers=headers, media_type=MEDIA_TYPE)
 
 
-def problem_of(error: Exception) -> JSONResponse:
-    """Return what a client is told of an error; one that nobody expected is told in the log."""
+def problem_of(error: Exception, base: str = "") -> JSONResponse:
+    """Return what a client is told of an error; one that nobody expected is told in the log.
+
+    Args:
+        error: What was raised.
+        base: What the page of errors is below.
+    """
+    told = functools.partial(problem, base=base)
     if isinstance(error, HoldfastError):
         status = status_of(error)
         headers: dict[str, str] = {}
@@ -153,20 +173,18 @@ def problem_of(error: Exception) -> JSONResponse:
             headers["Retry-After"] = str(error.retry_after)
         if status >= 500:
             logger.error("request failed", extra={"error": error.code})
-        return problem(
+        return told(
             status, error.code, error.message, hint=error.hint, details=_fields(error), headers=headers
         )
     if isinstance(error, RequestValidationError):
-        told = "; ".join(map(_told, error.errors()[:_TOLD_MAX]))
-        return problem(422, "invalid_input", f"the request does not fit: {told}")
+        places = "; ".join(map(_told, error.errors()[:_TOLD_MAX]))
+        return told(422, "invalid_input", f"the request does not fit: {places}")
     if isinstance(error, HTTPException):
-        return problem(
-            error.status_code, "request", str(error.detail), headers=dict(error.headers or {})
-        )
+        return told(error.status_code, "request", str(error.detail), headers=dict(error.headers or {}))
     # Where it happened, but not what the error says: that may quote what somebody sent.
     frames = "".join(traceback.format_tb(error.__traceback__))
     logger.error("request failed", extra={"error": type(error).__name__, "frames": frames})
-    return problem(500, INTERNAL, "something went wrong here that nobody expected; it is in the log")
+    return told(500, INTERNAL, "something went wrong here that nobody expected; it is in the log")
 
 
 def _fields(error: HoldfastError) -> dict[str, Any]:
@@ -245,6 +263,14 @@ class ProblemRoute(APIRoute):
             try:
                 return await handle(JsonRequest(request.scope, request.receive))
             except Exception as error:  # noqa: BLE001 - the last stop: nothing else would tell the client
-                return problem_of(error)
+                return problem_of(error, base_of(request.scope))
 
         return handled
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let a guard of the service look first, where others' applications bring none of ours along."""
+        guard = scope.get("state", {}).get("holdfast_guard")
+        if guard is None:
+            await super().handle(scope, receive, send)
+        else:
+            await guard(super().handle, scope, receive, send)

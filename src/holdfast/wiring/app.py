@@ -36,8 +36,9 @@ from holdfast.wiring.running import refuse_in_child, refuse_in_loop, run_async
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
+    from contextlib import AbstractAsyncContextManager
 
-    from fastapi import FastAPI
+    from fastapi import APIRouter, FastAPI
 
     from holdfast.clock import Clock
     from holdfast.dispatch.base import JobRunner
@@ -190,9 +191,33 @@ class App:
 
         return api_of(self.settings, lambda: self.service(with_worker=with_worker))
 
+    def router(self, *, with_worker: bool | None = None, open_access: bool = False) -> APIRouter:
+        """Return all routes of the HTTP service, to be included in another FastAPI application.
+
+        Everything is opened when that application is started, and closed with it. Limits on bodies and
+        requests hold for these routes alone; its own middleware, handlers and access stay as they are.
+
+        Args:
+            with_worker: Run jobs in the same process, too; by default where there is no broker.
+            open_access: Let requests for a loopback host in without a key. Which addresses the
+                application listens on is not known here, and a request can claim any host: only for
+                one that nobody else reaches.
+
+        Raises:
+            ConfigError: Settings cannot be used, or the extra `holdfast[server]` is missing.
+        """
+        from holdfast.wiring.serving import router_of
+
+        def open_service() -> AbstractAsyncContextManager[Service]:
+            return self.service(with_worker=with_worker, open_access=open_access)
+
+        return router_of(self.settings, open_service, open_access=open_access)
+
     @contextlib.asynccontextmanager
-    async def service(self, *, with_worker: bool | None = None) -> AsyncIterator[Service]:
-        """Open what the HTTP service works with; see `api`.
+    async def service(
+        self, *, with_worker: bool | None = None, open_access: bool | None = None
+    ) -> AsyncIterator[Service]:
+        """Open what the HTTP service works with; see `api` and `router`.
 
         Raises:
             ConfigError, StoreError: The store cannot be used.
@@ -206,12 +231,14 @@ class App:
                 opened, worker = await stack.enter_async_context(working)
             else:
                 opened = await stack.enter_async_context(self._open())
-            from holdfast.wiring.serving import service_of
+            from holdfast.wiring.secrets import secrets_of
+            from holdfast.wiring.serving import options_of, service_of
 
             yield service_of(
                 opened,
                 self.registry,
-                self.settings,
+                options_of(self.settings, open_access=open_access),
+                secrets_of(self.settings),
                 self._clock,
                 broker=self.broker(),
                 worker=worker,

@@ -8,20 +8,20 @@ from typing import TYPE_CHECKING
 from holdfast.errors import ConfigError
 
 try:
-    from holdfast.server.app import create_api
+    from holdfast.server.app import create_api, create_router
+    from holdfast.server.guard import Guard
     from holdfast.server.service import Service, ServiceOptions
 except ImportError as error:
     raise ConfigError(
         f"the HTTP service cannot be imported: {error}", hint="install 'holdfast[server]'"
     ) from error
 from holdfast.server.tokens import Tokens
-from holdfast.wiring.secrets import secrets_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from contextlib import AbstractAsyncContextManager
 
-    from fastapi import FastAPI
+    from fastapi import APIRouter, FastAPI
 
     from holdfast.clock import Clock
     from holdfast.dispatch.celery import CeleryApp
@@ -42,14 +42,32 @@ def api_of(
     return create_api(open_service, options_of(settings))
 
 
-def options_of(settings: Settings) -> ServiceOptions:
+def router_of(
+    settings: Settings,
+    open_service: Callable[[], AbstractAsyncContextManager[Service]],
+    *,
+    open_access: bool,
+) -> APIRouter:
+    """Return the routes for an application of others that settings and `open_access` describe.
+
+    Raises:
+        ConfigError: Settings contradict each other.
+    """
+    return create_router(open_service, Guard(options_of(settings, open_access=open_access)))
+
+
+def options_of(settings: Settings, *, open_access: bool | None = None) -> ServiceOptions:
     """Return what of the settings the service goes by.
+
+    Args:
+        settings: The settings.
+        open_access: Instead of what they make of the address that `serve` listens on.
 
     Raises:
         ConfigError: Settings contradict each other.
     """
     return ServiceOptions(
-        open_access=settings.open_access,
+        open_access=settings.open_access if open_access is None else open_access,
         cors_origins=settings.cors_origin_list,
         body_bytes_max=settings.body_bytes_max,
         requests_per_minute=settings.client_requests_per_minute,
@@ -63,7 +81,8 @@ def options_of(settings: Settings) -> ServiceOptions:
 def service_of(
     opened: Opened,
     registry: Registry,
-    settings: Settings,
+    options: ServiceOptions,
+    secrets: Sequence[str],
     clock: Clock,
     *,
     broker: CeleryApp | None = None,
@@ -74,7 +93,8 @@ def service_of(
     Args:
         opened: The store and what announces jobs.
         registry: The kinds.
-        settings: The settings in force.
+        options: What the service goes by.
+        secrets: What signs tokens and sessions.
         clock: For times.
         broker: What jobs are announced by, if there is one.
         worker: The one that runs jobs beside the service, if one does.
@@ -85,8 +105,8 @@ def service_of(
         records=opened.service,
         registry=registry,
         clock=clock,
-        options=options_of(settings),
-        tokens=Tokens(secrets_of(settings), clock),
+        options=options,
+        tokens=Tokens(secrets, clock),
         troubles=tuple if worker is None else worker.troubles,
         reach_broker=None if broker is None else _broker_check(broker),
     )

@@ -1,0 +1,34 @@
+"""What stands before the routes where they are part of another application."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from holdfast.server.body_limit import BodyLimit
+from holdfast.server.rate_limit import RateLimit
+from holdfast.server.response_headers import ResponseHeaders
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Receive, Scope, Send
+
+    from holdfast.server.service import ServiceOptions
+
+_HANDLE = "holdfast.handle"
+
+
+class Guard:
+    """Limits bodies and requests and dresses answers, for the service's routes alone."""
+
+    def __init__(self, options: ServiceOptions) -> None:
+        """Take the limits; one guard counts the requests of all routes together."""
+        app: ASGIApp = BodyLimit(_go_on, bytes_max=options.body_bytes_max)
+        app = RateLimit(app, per_minute=options.requests_per_minute)
+        self._app = ResponseHeaders(app, https=options.public_url.startswith("https://"))
+
+    async def __call__(self, handle: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+        scope[_HANDLE] = handle
+        await self._app(scope, receive, send)
+
+
+async def _go_on(scope: Scope, receive: Receive, send: Send) -> None:
+    await scope[_HANDLE](scope, receive, send)
