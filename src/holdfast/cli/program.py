@@ -18,6 +18,7 @@ from holdfast.cli import (
     migrate,
     prune,
     report,
+    report_experiment,
     sealing,
     serve,
     subject,
@@ -86,6 +87,7 @@ def configure(
 
 
 program.command("report")(report.report)
+program.command("report-experiment")(report_experiment.report_experiment)
 program.add_typer(_jobs, name="jobs")
 program.command("worker")(worker.worker)
 program.command("serve")(serve.serve)

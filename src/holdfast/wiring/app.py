@@ -75,6 +75,8 @@ class App:
         self._resources: dict[type, object] = {}
         self.offline_writer: Writer | None = None
         """Answers model calls while no endpoint is set; sample sentences by default."""
+        self.models: tuple[str, ...] = ()
+        """Models that jobs ask for by name, beside the default one; of the same account and limits."""
 
     @property
     def settings(self) -> Settings:
@@ -214,7 +216,9 @@ class App:
         settings = self.settings
         async with (
             self._open() as opened,
-            open_llm(settings, opened.store, self._clock, self.offline_writer) as llm,
+            open_llm(
+                settings, opened.store, self._clock, self.offline_writer, models=self.models
+            ) as llm,
         ):
             client = opened.client
             await client.artifact_store.check()
