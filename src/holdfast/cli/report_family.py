@@ -114,10 +114,18 @@ class Family:
                 if msgspec.json.decode(event.data)["reason"] == SuspendReason.BUDGET:
                     self._short.add(job_id)
                     self._check_parked()
+            case "step.completed" if self._prints_early(event):
+                # One part is being printed while another one is being written.
+                pass
             case "step.completed" | "step.retrying" | "usage":
                 state.apply(event)
             case _:
                 pass
+
+    def _prints_early(self, event: Event) -> bool:
+        key: str = msgspec.json.decode(event.data)["key"]
+        written = len(self._state.written) >= self._state.calls_total
+        return key.startswith("print") and not written
 
     def _progress(self, job_id: str, fields: dict[str, Any]) -> None:
         """Tell of the whole: words of all parts, and the time of the one that takes longest."""
