@@ -65,6 +65,8 @@ class Scenario:
     writer: Callable[[ProviderRequest], str | Awaitable[str]] | None = None
     reprints: str = "no such step"
     """Part of the names of steps that a later life may have to add: files are gone with the first."""
+    patience_seconds: float = PATIENCE_SECONDS
+    """How long a life may take on a busy machine."""
     before: Callable[[], object] = lambda: None
     """Cleans up what is shared, ahead of each run."""
     leftovers: Callable[[], list[str]] = list
@@ -217,7 +219,7 @@ class World:
     async def _watch(self, life: Life) -> Job:
         """Be the world outside: let time pass, give signals and money, until the job has ended."""
         seq, quiet = -1, 0
-        async with asyncio.timeout(PATIENCE_SECONDS):
+        async with asyncio.timeout(self._scenario.patience_seconds):
             while True:
                 job = await self._auditor.get_job(JOB_ID)
                 if job.status.terminal or life.over:

@@ -82,6 +82,8 @@ def _over(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     merged = dict(base)
     for name, value in changes.items():
         inner = merged.get(name)
-        both = isinstance(inner, dict) and isinstance(value, dict)
-        merged[name] = _over(inner, value) if both else value
+        if isinstance(inner, dict) and isinstance(value, dict):
+            merged[name] = _over(inner, value)
+        else:
+            merged[name] = value
     return merged
