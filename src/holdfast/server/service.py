@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 from fastapi import Depends
 from starlette.requests import HTTPConnection
 
-from holdfast.server.rate_limit import GoodKeys
+from holdfast.server.good_keys import GoodKeys
 
 if TYPE_CHECKING:
     from holdfast.clock import Clock
