@@ -1,12 +1,12 @@
-"""Which keys were found to be good lately, so that the rate limit knows callers apart by them."""
+"""Which keys were found to be good: what a rate limit may go by before anybody looks at a key."""
 
 from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
 
-CALLERS_MAX = 10_000
-"""Callers that are remembered; the one that asked least recently is forgotten."""
+GOOD_KEYS_MAX = 10_000
+"""Keys that are remembered; the one that came up first is forgotten."""
 
 
 class GoodKeys:
@@ -21,7 +21,7 @@ class GoodKeys:
     def remember(self, key: str, name: str) -> None:
         """Keep the name of a good key."""
         self._names[_digest(key)] = name
-        if len(self._names) > CALLERS_MAX:
+        if len(self._names) > GOOD_KEYS_MAX:
             self._names.popitem(last=False)
 
     def name_of(self, key: str) -> str | None:

@@ -14,13 +14,15 @@ from typing import TYPE_CHECKING, NamedTuple
 from starlette.datastructures import Headers, MutableHeaders
 
 from holdfast.errors import TooManyRequestsError
-from holdfast.server.good_keys import CALLERS_MAX
 from holdfast.server.problems import problem_of
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
     from holdfast.server.service import Service
+
+CALLERS_MAX = 10_000
+"""Callers that are remembered; the one that asked least recently is forgotten."""
 
 _MINUTE = 60.0
 _ROUNDING = 1e-9
