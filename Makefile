@@ -21,8 +21,9 @@ OUT = out/horoscope.pdf
 GATED = src/holdfast/engine/*,src/holdfast/store/*,src/holdfast/llm/limits.py,src/holdfast/llm/budget.py
 
 # Debian packages that tests use, each with a program that shows whether it is there.
-TEST_PROGRAMS = poppler-utils:pdftotext qpdf:qpdf \
-  postgresql:postgres redis-server:redis-server rabbitmq-server:rabbitmq-server pgbouncer:pgbouncer
+TEST_PROGRAMS = poppler-utils:pdftotext qpdf:qpdf chromium:chromium nginx-light:nginx \
+  postgresql:postgres redis-server:redis-server rabbitmq-server:rabbitmq-server pgbouncer:pgbouncer \
+  prometheus:promtool
 
 # More arguments for pytest, ruff or the benchmarks: make test ARGS="-k retry"
 ARGS =

@@ -21,6 +21,8 @@ from bench import (
     prefork,
     rescue,
     steps,
+    streams,
+    submission,
     writing,
 )
 from bench.harness import ROOT, Bench, Plan, SideError, Table
@@ -41,6 +43,8 @@ FIGURES: dict[str, tuple[str, Callable[[Bench], Table]]] = {
     "killed": ("Rescue of hundreds of jobs in a fleet", killed.measure),
     "cancel": ("Cancel across machines", cancel.measure),
     "drain": ("A worker of a fleet that leaves", drain.measure),
+    "submission": ("Submitting over HTTP", submission.measure),
+    "streams": ("Live streams", streams.measure),
 }
 
 

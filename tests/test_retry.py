@@ -118,3 +118,34 @@ def test_permanent_error_is_not_tried_again():
 def test_policy_with_impossible_numbers_is_refused(options):
     with pytest.raises(ValueError, match="retry policy"):
         RetryPolicy(**options)
+
+
+def wait_of(policy, tries, error=None, spread=0.0):
+    error = error or TimeoutError()
+    return next_wait(policy, error, tries=tries, malformed_tries=0, spread=spread)
+
+
+def test_given_waits_are_kept_to_and_the_last_repeats():
+    policy = RetryPolicy(attempts=5, waits_seconds=(5, 300, 7200), jitter=False)
+
+    waits = [wait_of(policy, tries) for tries in range(1, 6)]
+
+    assert waits == [*(timedelta(seconds=each) for each in (5, 300, 7200, 7200)), None]
+
+
+def test_jitter_shortens_given_waits_as_it_does_others():
+    assert wait_of(RetryPolicy(waits_seconds=(100,)), 1) == timedelta(seconds=50)
+
+
+@pytest.mark.parametrize(("asked", "expected"), [(1, 60), (90, 90), (10**9, 86_400)])
+def test_retry_after_only_lengthens_given_waits(asked, expected):
+    error = RetryLaterError("busy", retry_after=timedelta(seconds=asked))
+
+    wait = wait_of(RetryPolicy(waits_seconds=(60,), jitter=False), 1, error)
+
+    assert wait == timedelta(seconds=expected)
+
+
+def test_negative_waits_are_refused():
+    with pytest.raises(ValueError, match="negative wait"):
+        RetryPolicy(waits_seconds=(1, -1))

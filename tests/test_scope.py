@@ -10,7 +10,9 @@ SCOPE = StepScope(
     step_attempt=1,
     priority=0,
     tenant=None,
+    emit=lambda event_type, fields: None,
     emit_delta=lambda text: None,
+    owe=lambda call_id, booking: None,
 )
 
 

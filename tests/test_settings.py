@@ -143,3 +143,31 @@ def test_overrides_win_within_their_block_only(monkeypatch):
         assert load_settings().model != "m"
 
     assert load_settings().concurrency == 7
+
+
+@pytest.mark.parametrize(
+    ("host", "auth", "open_access"),
+    [
+        ("127.0.0.1", "auto", True),
+        ("localhost", "auto", True),
+        ("::1", "auto", True),
+        ("127.0.0.1", "required", False),
+        ("0.0.0.0", "auto", False),
+        ("::", "auto", False),
+        ("holdfast.example", "auto", False),
+    ],
+)
+def test_access_is_open_on_loopback_only(monkeypatch, host, auth, open_access):
+    monkeypatch.setenv("HOLDFAST_HOST", host)
+    monkeypatch.setenv("HOLDFAST_AUTH", auth)
+
+    assert load_settings().open_access is open_access
+
+
+def test_every_web_page_may_call_on_loopback_only(monkeypatch):
+    monkeypatch.setenv("HOLDFAST_CORS_ORIGINS", "*, https://shop.example/")
+    assert load_settings().cors_origin_list == ("*", "https://shop.example")
+
+    monkeypatch.setenv("HOLDFAST_HOST", "0.0.0.0")
+    with pytest.raises(ConfigError, match="name the origins"):
+        _ = load_settings().cors_origin_list

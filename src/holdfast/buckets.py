@@ -222,6 +222,19 @@ def _clamped(level: float, remaining: float | None) -> float:
     return level if remaining is None else min(level, remaining)
 
 
+def as_of(buckets: LaneBuckets, now: datetime) -> LaneBuckets:
+    """Return the lane as it is at `now`, with what has gathered and without what is over."""
+    return _forget_past(_refilled(buckets, now), now)
+
+
+def capacities(buckets: LaneBuckets) -> tuple[float, float]:
+    """Return how many requests and how many tokens may gather."""
+    return (
+        _capacity(buckets.requests_per_minute, buckets.burst_seconds, least=1.0),
+        _capacity(buckets.tokens_per_minute, buckets.burst_seconds, least=0.0),
+    )
+
+
 def rate_factor_at(buckets: LaneBuckets, now: datetime) -> float:
     """Return the share of the nominal rate that holds at `now`, recovery included."""
     elapsed = max(0.0, (now - buckets.factor_at).total_seconds())

@@ -90,6 +90,17 @@ def decode_value(text: bytes, annotation: Any, type_name: str | None, *, what: s
         ) from None
 
 
+def is_storable(text: str) -> bool:
+    """Tell whether every database can hold a text: PostgreSQL has no NUL, UTF-8 no lone surrogates."""
+    if "\0" in text:
+        return False
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def describe_invalid(error: pydantic.ValidationError) -> str:
     """Say where and why validation failed, without the values themselves."""
     found = error.errors(include_url=False, include_input=False, include_context=False)

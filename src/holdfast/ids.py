@@ -5,6 +5,7 @@ The only module that draws random numbers.
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import hashlib
 import os
@@ -70,6 +71,11 @@ def new_secret(prefix: str, characters: int = 32) -> str:
     """Return `prefix_` and random characters of 5 bits each from the machine's strong generator."""
     bits = int.from_bytes(os.urandom((characters * 5 + 7) // 8))
     return f"{prefix}_{_base32(bits, characters)}"
+
+
+def new_webhook_secret() -> str:
+    """Return a secret of 256 random bits as Standard Webhooks writes it: `whsec_` and base64."""
+    return f"whsec_{base64.b64encode(os.urandom(32)).decode()}"
 
 
 def derived_id(prefix: str, *parts: str) -> str:

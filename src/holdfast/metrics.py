@@ -1,6 +1,8 @@
 """What can be measured of a process, in Prometheus' own client; `docs/reference/metrics.md` lists it.
 
-The default registry is used, so an application that exposes its own metrics shows these, too.
+The default registry is used, so an application that exposes its own metrics shows these, too. What is
+known of the whole fleet stands in a registry of its own, which only the HTTP service shows.
+Labels are names that code or configuration gives (kinds, queues, models, routes), never ids or tenants.
 """
 
 from __future__ import annotations
@@ -13,7 +15,16 @@ from socketserver import TCPServer, ThreadingMixIn
 from typing import TYPE_CHECKING, Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
-from prometheus_client import Counter, Gauge, Histogram, make_wsgi_app
+from prometheus_client import (
+    CONTENT_TYPE_PLAIN_0_0_4,
+    REGISTRY,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    generate_latest,
+    make_wsgi_app,
+)
 
 from holdfast.errors import ConfigError
 
@@ -41,11 +52,94 @@ CONSUMER_SILENT = Gauge(
     "holdfast_consumer_silent",
     "Whether the consumer receives nothing although jobs have to be repaired.",
 )
+STREAMS_OPEN = Gauge("holdfast_streams_open", "Live streams that clients have open here.")
 LOOP_LAG = Histogram(
     "holdfast_loop_lag_seconds",
     "How late the event loop comes to what is due.",
     buckets=(0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0),
 )
+
+# Names and buckets of these are OpenTelemetry's.
+REQUEST_SECONDS = Histogram(
+    "http_server_request_duration_seconds",
+    "From a request's first byte to its answer's last; of a stream, to its first.",
+    ["http_request_method", "http_route", "http_response_status_code"],
+    buckets=(0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0),
+)
+REQUESTS_ACTIVE = Gauge("http_server_active_requests", "Requests under way.", ["http_request_method"])
+_CALL = ["gen_ai_operation_name", "gen_ai_provider_name", "gen_ai_request_model"]
+TOKENS_USED = Histogram(
+    "gen_ai_client_token_usage",
+    "Tokens of each model call.",
+    [*_CALL, "gen_ai_token_type"],
+    buckets=tuple(4**power for power in range(14)),
+)
+CALL_SECONDS = Histogram(
+    "gen_ai_client_operation_duration_seconds",
+    "Model calls from request to end, waits for a lane excluded.",
+    [*_CALL, "error_type"],
+    buckets=tuple(0.01 * 2**power for power in range(14)),
+)
+SPENT_USD = Counter(
+    "holdfast_spent_usd", "Money that model calls of known price have cost.", ["kind", "model"]
+)
+STREAMS_OPEN = Gauge("holdfast_streams_open", "Clients that follow a job's events.", ["transport"])
+
+FLEET = CollectorRegistry()
+"""What the store knows of all processes together; set by `holdfast.server.fleet` when asked for."""
+
+STORE_UP = Gauge("holdfast_store_up", "Whether the store answers.", registry=FLEET)
+QUEUE_JOBS = Gauge(
+    "holdfast_queue_jobs", "Jobs that have not ended, by queue.", ["queue", "status"], registry=FLEET
+)
+QUEUE_AGE = Gauge(
+    "holdfast_queue_oldest_seconds",
+    "How long the job has been due that waits longest for a worker.",
+    ["queue"],
+    registry=FLEET,
+)
+QUEUE_WORKERS = Gauge(
+    "holdfast_queue_workers", "Workers alive that serve a queue.", ["queue"], registry=FLEET
+)
+WORKERS_ALIVE = Gauge("holdfast_workers_alive", "Workers whose lease is good.", registry=FLEET)
+FLEET_SLOTS = Gauge("holdfast_fleet_slots", "Attempts that all workers may run at once.", registry=FLEET)
+FLEET_RUNNING = Gauge(
+    "holdfast_fleet_running", "Attempts under way by the workers' own count.", registry=FLEET
+)
+LANE_HELD = Gauge(
+    "holdfast_lane_held",
+    "Whether a lane is held: quota used up, or key refused.",
+    ["lane"],
+    registry=FLEET,
+)
+LANE_PAUSED = Gauge(
+    "holdfast_lane_paused",
+    "Whether a lane pauses because the provider said so.",
+    ["lane"],
+    registry=FLEET,
+)
+LANE_RATE = Gauge(
+    "holdfast_lane_rate_factor",
+    "Share of its limits that a lane makes use of.",
+    ["lane"],
+    registry=FLEET,
+)
+
+_FLEET_BY_NAME = (QUEUE_JOBS, QUEUE_AGE, QUEUE_WORKERS, LANE_HELD, LANE_PAUSED, LANE_RATE)
+_FLEET_IN_ALL = (WORKERS_ALIVE, FLEET_SLOTS, FLEET_RUNNING)
+
+
+def forget_fleet() -> None:
+    """Drop what is known of the fleet: queues come and go, and what is no longer known is not told."""
+    for by_name in _FLEET_BY_NAME:
+        by_name.clear()
+    for in_all in _FLEET_IN_ALL:
+        in_all.set(float("nan"))
+
+
+def exposition() -> tuple[bytes, str]:
+    """Return all metrics of this process and of the fleet as Prometheus reads them, and their type."""
+    return generate_latest(REGISTRY) + generate_latest(FLEET), CONTENT_TYPE_PLAIN_0_0_4
 
 
 _CLOSE_SECONDS = 5.0

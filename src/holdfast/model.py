@@ -52,9 +52,18 @@ class SuspendReason(StrEnum):
     """A provider lane that is parked: quota exhausted or key refused."""
 
 
+class BudgetPeriod(StrEnum):
+    """How long a tenant's budget has to last: by the calendar, in UTC."""
+
+    DAY = "day"
+    """From midnight to midnight."""
+    MONTH = "month"
+    """From the first of a month to the first of the next."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budget:
-    """A hard limit on what a job may spend; None means unlimited."""
+    """A hard limit on what a job, or a tenant in a period, may spend; None means unlimited."""
 
     usd: Decimal | None = None
     """Money in US dollars."""
@@ -376,6 +385,9 @@ class RetryPolicy:
     """Longest wait of the formula; a provider's Retry-After may be longer."""
     jitter: bool = True
     """Draw each wait evenly between half and the whole of the formula."""
+    waits_seconds: tuple[float, ...] = ()
+    """Waits before the second try, the third and so on, instead of the formula; the last one repeats.
+    A Retry-After can only lengthen them."""
     malformed_attempts: int = 3
     """Tries in total when the failure is malformed model output."""
     retry_on: tuple[type[Exception], ...] = ()
@@ -392,8 +404,8 @@ class RetryPolicy:
                 f"retry policy with attempts={self.attempts!r}, malformed_attempts="
                 f"{self.malformed_attempts!r}: both count the first try and must be at least 1"
             )
-        if self.base_seconds < 0 or self.cap_seconds < 0:
-            raise ValueError("retry policy with a negative wait; give base_seconds and cap_seconds >= 0")
+        if min(self.base_seconds, self.cap_seconds, *self.waits_seconds) < 0:
+            raise ValueError("retry policy with a negative wait; give seconds >= 0")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -47,16 +47,24 @@ def next_wait(
         malformed_tries: How many of them ended in malformed output.
         spread: A random number in [0, 1) that places the wait within its jitter range.
 
-    The provider's own Retry-After wins over the formula, up to a day.
+    The provider's own Retry-After wins over the formula, up to a day; over given waits only if it is
+    longer: tries spread over days must not be used up within seconds.
     """
     if not is_transient(error, policy) or tries >= policy.attempts:
         return None
     if is_malformed(error) and malformed_tries >= policy.malformed_attempts:
         return None
     asked = getattr(error, "retry_after", None)
-    if isinstance(asked, timedelta):
-        return min(max(asked, timedelta()), _RETRY_AFTER_MAX)
-    wait = min(policy.cap_seconds, policy.base_seconds * 2.0 ** min(tries - 1, 60))
+    after = min(max(asked, timedelta()), _RETRY_AFTER_MAX) if isinstance(asked, timedelta) else None
+    if after is not None and not policy.waits_seconds:
+        return after
+    wait = _wait_of(policy, tries)
     if policy.jitter:
         wait *= 0.5 + spread / 2
-    return timedelta(seconds=wait)
+    return max(timedelta(seconds=wait), after or timedelta())
+
+
+def _wait_of(policy: RetryPolicy, tries: int) -> float:
+    if policy.waits_seconds:
+        return policy.waits_seconds[min(tries, len(policy.waits_seconds)) - 1]
+    return min(policy.cap_seconds, policy.base_seconds * 2.0 ** min(tries - 1, 60))

@@ -112,10 +112,25 @@ class Settings(BaseSettings):
     """Live streams that each server process keeps open at once; each takes one open file."""
     client_streams_max: Annotated[int, Field(ge=1)] = 2_500
     """How many of them may be of one key, or of one job's tokens."""
+    webhook_networks: str = ""
+    """Networks of ours that webhooks may lead into, such as `10.1.0.0/16`, separated by commas, there
+    without TLS, too; elsewhere only public addresses are told."""
     url: str | None = Field(default=None, repr=False)
     """A running service that the command line speaks to, instead of opening the store itself."""
     api_key: SecretStr | None = None
     """Key to that service."""
+    otlp_endpoint: str | None = Field(
+        default=None, repr=False, validation_alias=AliasChoices("OTEL_EXPORTER_OTLP_ENDPOINT")
+    )
+    """Collector of OpenTelemetry that `serve` and `worker` send traces to; none by default."""
+    otlp_traces_endpoint: str | None = Field(
+        default=None, repr=False, validation_alias=AliasChoices("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+    )
+    """Full URL for traces, where that is another one."""
+    otlp_protocol: str = Field(
+        default="http/protobuf", validation_alias=AliasChoices("OTEL_EXPORTER_OTLP_PROTOCOL")
+    )
+    """How the collector is spoken to; there is no other way."""
     keep_days: Annotated[float, Field(gt=0, le=36_500)] | None = None
     """How long jobs whose kind says nothing else are kept once they have ended; always by default."""
     log_level: Literal["debug", "info", "warning", "error"] = "warning"
@@ -180,6 +195,22 @@ class Settings(BaseSettings):
                 hint="name the origins, such as https://shop.example",
             )
         return found
+
+    @property
+    def webhook_network_list(self) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
+        """The networks of ours that webhooks may lead into.
+
+        Raises:
+            ConfigError: One is not a network.
+        """
+        named = [one.strip() for one in self.webhook_networks.split(",") if one.strip()]
+        try:
+            return tuple(map(ipaddress.ip_network, named))
+        except ValueError as error:
+            raise ConfigError(
+                f"HOLDFAST_WEBHOOK_NETWORKS names something that is no network: {error}",
+                hint="write networks as 10.1.0.0/16 or fd00::/8, separated by commas",
+            ) from None
 
     @property
     def uses_home(self) -> bool:

@@ -20,6 +20,7 @@ from holdfast.dispatch.celery_task import RUN_TASK
 from holdfast.errors import ConfigError, DispatchError
 from holdfast.settings import load_settings
 from holdfast.telemetry import configure_logging
+from holdfast.telemetry.export import start_tracing
 from holdfast.wiring import load_app
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ def _select_queues(app: App, celery: Celery, queues: tuple[str, ...] | None) -> 
     name = celery.tasks[RUN_TASK].queue_name
     if queues is not None:
         return [name(queue) for queue in queues]
-    wanted = {name(app.registry.get(kind).queue) for kind in app.registry.names}
+    wanted = {name(queue) for queue in app.registry.queues}
     known = celery.amqp.queues
     for each in sorted(wanted):
         known.select_add(known[each])
@@ -128,6 +129,7 @@ def main_app() -> Celery:
     """
     settings = load_settings()
     configure_logging(settings.log_level, settings.log_format)
+    start_tracing(settings)
     app = load_app(settings)
     celery = app.broker()
     if celery is None:

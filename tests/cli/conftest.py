@@ -34,7 +34,11 @@ Command = Callable[..., Ended]
 def clean_surroundings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """An empty folder, no settings from outside, and the logging of before."""
     for name in list(os.environ):
-        if name.startswith(("HOLDFAST_", "OPENAI_")) or name in {"COLUMNS", "FORCE_COLOR", "NO_COLOR"}:
+        if name.startswith(("HOLDFAST_", "OPENAI_", "OTEL_")) or name in {
+            "COLUMNS",
+            "FORCE_COLOR",
+            "NO_COLOR",
+        }:
             monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
     # The module is imported once; each test has settings of its own.

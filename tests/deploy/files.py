@@ -67,9 +67,8 @@ def setting_variables() -> set[str]:
 
 
 def kind_queues() -> list[str]:
-    """Return the queues of the built-in kinds, each once."""
-    registry = default_app(Settings(provider="scripted")).registry
-    return sorted({registry.get(kind).queue for kind in registry.names})
+    """Return the queues of the built-in kinds and of Holdfast's own, each once."""
+    return list(default_app(Settings(provider="scripted")).registry.queues)
 
 
 def parsed(arguments: Sequence[str]) -> tuple[str, dict[str, Any]]:

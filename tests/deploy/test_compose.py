@@ -11,6 +11,7 @@ from typing import Any
 import jsonschema  # type: ignore[import-untyped]
 import pytest
 
+from holdfast.server.run import GRACE_SECONDS
 from holdfast.settings import Settings
 from tests.deploy.files import (
     DEPLOY,
@@ -78,7 +79,8 @@ def test_everything_that_is_interpolated_is_in_the_example_or_has_a_default():
 
 def test_everything_in_the_example_is_used():
     passed_on = {name for body in services().values() for name in body.get("environment", {})}
-    used = {name for name, _ in interpolated(compose())} | passed_on | {"COMPOSE_PROFILES"}
+    secrets = {secret["environment"] for secret in compose()["secrets"].values()}
+    used = {name for name, _ in interpolated(compose())} | passed_on | secrets | {"COMPOSE_PROFILES"}
     # Only an assignment's own line is one; `${NAME}` in its value names another.
     assert {name for name, _ in ASSIGNED} - used == set()
 
@@ -90,9 +92,10 @@ def test_example_names_existing_profiles():
 
 
 def test_example_holds_no_secret():
-    secret = re.compile(r"PASSWORD|SECRET|API_KEY|SEALING")
+    secret = re.compile(r"PASSWORD|SECRET|_KEY|SEALING")
+    named = {"AWS_ACCESS_KEY_ID"}
 
-    assert {value for name, value in ASSIGNED if secret.search(name)} == {""}
+    assert {value for name, value in ASSIGNED if secret.search(name) and name not in named} == {""}
 
 
 # services ------------------------------------------------------------------------------------
@@ -119,6 +122,34 @@ def test_worker_is_looked_after_and_has_time_to_drain(name: str):
     assert "healthcheck" not in worker
     assert seconds(worker["stop_grace_period"]) >= grace + TEARDOWN_SECONDS
     assert worker["depends_on"]["migrate"] == {"condition": "service_completed_successfully"}
+
+
+def test_api_is_served_on_its_port_and_looked_after():
+    api = services()["api"]
+    name, options = parsed(api["command"])
+    [port] = api["ports"]
+
+    assert (name, options["with_worker"]) == ("holdfast serve", False)
+    assert port == f"127.0.0.1:{options['port']}:{options['port']}"
+    assert f":{options['port']}/health/live'" in api["healthcheck"]["test"][-1]
+    assert seconds(api["stop_grace_period"]) > GRACE_SECONDS
+
+
+def test_api_asks_for_keys_and_has_a_secret_that_lasts():
+    api = services()["api"]
+    host = parsed(api["command"])[1]["host"]
+
+    assert not Settings(host=host).open_access
+    assert api["environment"]["HOLDFAST_SECRET"].startswith("${HOLDFAST_SECRET:?")
+    # All that the workers know, it knows, too.
+    assert set(services()["worker-life-clarity"]["environment"]) < set(api["environment"])
+
+
+@pytest.mark.parametrize("name", services())
+def test_files_that_are_mounted_exist(name: str):
+    mounted = [volume.partition(":")[0] for volume in services()[name].get("volumes", [])]
+
+    assert [path for path in mounted if path.startswith("./") and not (DEPLOY / path).exists()] == []
 
 
 def test_migration_runs_once():
@@ -164,7 +195,7 @@ def test_database_has_room_for_the_connections_of_a_fleet():
     (limit,) = [word.partition("=")[2] for word in command if word.startswith("max_connections=")]
     held_by_each = 5  # see PostgresStore
 
-    assert int(limit) >= held_by_each * 10 * len(WORKERS)
+    assert int(limit) >= held_by_each * 10 * (len(WORKERS) + 1)
 
 
 def test_links_of_the_page_resolve():
@@ -175,7 +206,7 @@ def test_links_of_the_page_resolve():
 
 
 @pytest.mark.parametrize(
-    "arguments", [["serve"], ["worker", "--slots", "3"], ["worker", "--concurrency", "none"]]
+    "arguments", [["serv"], ["worker", "--slots", "3"], ["worker", "--concurrency", "none"]]
 )
 def test_command_line_that_does_not_exist_is_found(arguments: list[str]):
     with pytest.raises(Exception, match=r"No such|valid integer"):

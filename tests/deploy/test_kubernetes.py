@@ -12,6 +12,8 @@ import psycopg
 import pytest
 
 from holdfast.model import JobStatus, SuspendReason
+from holdfast.server.checks import PATIENCE_SECONDS
+from holdfast.server.run import GRACE_SECONDS
 from holdfast.settings import Settings
 from holdfast.store.postgres_store import PostgresStore
 from holdfast.testing.store_suite.support import finish, settle, start, submit, worker
@@ -27,6 +29,7 @@ from tests.deploy.files import (
 )
 
 DEPLOYMENTS = by_kind("Deployment")
+WORKERS = {name: body for name, body in DEPLOYMENTS.items() if name != "holdfast-api"}
 SCALED = by_kind("ScaledObject")
 
 # What our files use of KEDA 2.20's two kinds: no package carries their definitions.
@@ -121,10 +124,10 @@ def test_manifest_is_valid(body: dict[str, Any]):
 
 
 def test_each_queue_has_one_deployment_that_is_scaled_and_protected():
-    served = [worker_of(name)["queues"] for name in DEPLOYMENTS]
+    served = [worker_of(name)["queues"] for name in WORKERS]
 
     assert sorted(served) == kind_queues()
-    assert {body["spec"]["scaleTargetRef"]["name"] for body in SCALED.values()} == set(DEPLOYMENTS)
+    assert {body["spec"]["scaleTargetRef"]["name"] for body in SCALED.values()} == set(WORKERS)
     assert set(by_kind("PodDisruptionBudget")) == set(DEPLOYMENTS)
 
 
@@ -137,7 +140,7 @@ def test_labels_find_this_deployment_and_no_other(name: str):
     assert f"holdfast-{labels['app.kubernetes.io/component'].removeprefix('worker-')}" == name
 
 
-@pytest.mark.parametrize("name", DEPLOYMENTS)
+@pytest.mark.parametrize("name", WORKERS)
 def test_pod_is_looked_after_and_has_time_to_drain(name: str):
     pod = pod_of(name)
     (container,) = pod["containers"]
@@ -150,6 +153,50 @@ def test_pod_is_looked_after_and_has_time_to_drain(name: str):
     assert probes == [{"path": "/health/live", "port": port["name"]}] * 3
     assert port["containerPort"] == worker_of(name)["metrics_port"]
     assert pod["terminationGracePeriodSeconds"] >= grace + TEARDOWN_SECONDS
+
+
+def test_api_is_looked_after_and_leaves_in_order():
+    pod = pod_of("holdfast-api")
+    (container,) = pod["containers"]
+    (port,) = container["ports"]
+    command, options = parsed(container["args"])
+    probes = {
+        name: container[f"{name}Probe"]["httpGet"] for name in ("startup", "readiness", "liveness")
+    }
+
+    assert (command, options["with_worker"], options["port"]) == (
+        "holdfast serve",
+        False,
+        port["containerPort"],
+    )
+    assert not Settings(host=options["host"]).open_access
+    assert {probe["port"] for probe in probes.values()} == {port["name"]}
+    assert {name: probe["path"].partition("?")[0] for name, probe in probes.items()} == {
+        "startup": "/health/live",
+        "readiness": "/health/ready",
+        "liveness": "/health/live",
+    }
+    # Each check may take so long, and they run at the same time.
+    assert container["readinessProbe"]["timeoutSeconds"] > PATIENCE_SECONDS
+    waited = container["lifecycle"]["preStop"]["sleep"]["seconds"]
+    assert pod["terminationGracePeriodSeconds"] > waited + GRACE_SECONDS
+
+
+def test_service_leads_to_the_api():
+    (service,) = by_kind("Service").values()
+    (port,) = service["spec"]["ports"]
+    template = DEPLOYMENTS["holdfast-api"]["spec"]["template"]
+    (container,) = template["spec"]["containers"]
+
+    assert service["spec"]["selector"] == template["metadata"]["labels"]
+    assert port["targetPort"] == container["ports"][0]["name"]
+
+
+def test_secret_of_the_service_is_made_once_for_all_pods():
+    """Each pod would make one of its own, and refuse the tokens of the others."""
+    page = (DEPLOY / "README.md").read_text()
+
+    assert "--from-literal=HOLDFAST_SECRET=" in page
 
 
 @pytest.mark.parametrize("name", DEPLOYMENTS)

@@ -1,4 +1,5 @@
 import functools
+from datetime import timedelta
 
 import pydantic
 import pytest
@@ -121,3 +122,37 @@ def test_input_goes_through_its_declared_type(registry):
 
 def test_kind_without_input_stores_null(registry):
     assert registry.add("a", nothing).encode_input(None) == b"null"
+
+
+async def own(job, order: Order) -> None:
+    pass
+
+
+def test_own_kinds_are_run_but_not_listed_and_not_to_be_submitted(registry):
+    registry.add("a", nothing)
+
+    kind = registry.reserve("holdfast.own", own, keep=timedelta(days=1))
+
+    assert registry.names == ("a",)
+    assert registry.runnable == registry.queues == ("a", "holdfast.own")
+    assert registry.find_runnable("holdfast.own") is kind
+    assert registry.retention == {"holdfast.own": timedelta(days=1)}
+    assert "holdfast.own" not in registry
+    for refused in (registry.get, registry.find_runnable):
+        with pytest.raises(UnknownJobKindError, match="registered kinds: 'a'"):
+            refused("holdfast.other")
+    with pytest.raises(UnknownJobKindError):
+        registry.find("holdfast.own")
+
+
+def test_names_of_own_kinds_are_kept_for_them(registry):
+    with pytest.raises(ConfigError, match="which only Holdfast's own do"):
+        registry.add("holdfast.mine", nothing)
+
+
+def test_own_kind_registered_again_replaces_itself(registry):
+    registry.reserve("holdfast.own", own)
+
+    again = registry.reserve("holdfast.own", nothing)
+
+    assert registry.find_runnable("holdfast.own") is again

@@ -209,7 +209,7 @@ async def test_step_inside_a_step_is_refused(lab, job):
     await lab.run("work")
 
 
-@pytest.mark.parametrize("key", ["", "x" * 501, 5, None, "holdfast:mine"])
+@pytest.mark.parametrize("key", ["", "x" * 501, 5, None, "holdfast:mine", "a\0b", "\ud800"])
 async def test_unusable_step_keys_are_refused(lab, job, key):
     @job
     async def work(job):

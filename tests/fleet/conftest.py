@@ -29,7 +29,7 @@ from tests.process.conftest import HOLDFAST, ROOT, Process, eventually, no_proce
 __all__ = ["no_process_left_behind"]
 
 APP = ("--app", "tests.fleet.jobs:app")
-LEASE_SECONDS = 2.0
+LEASE_SECONDS = 4.0
 PATIENCE_SECONDS = 30.0
 
 

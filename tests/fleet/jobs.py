@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import time
 from pathlib import Path
 
 from celery import Celery
@@ -18,6 +19,15 @@ own = Celery("shop", broker=BROKER.get_secret_value() if BROKER else "memory://"
 def note(folder: str) -> None:
     """Leave a note, as any other task of an application would do something."""
     Path(folder, "note").write_text(str(os.getpid()))
+
+
+@own.task(name="shop.linger")
+def linger(folder: str) -> None:
+    """Tell that it has begun, and end when it is told to."""
+    Path(folder, "begun").touch()
+    while not Path(folder, "go").exists():
+        time.sleep(0.02)
+    Path(folder, "gone").touch()
 
 
 app = App(celery=own if "OWN_CELERY" in os.environ else None)

@@ -9,7 +9,7 @@ from holdfast.clock import SystemClock
 from holdfast.llm import LLM, LLMConfig, LocalLanes, ModelConfig
 from holdfast.llm.providers.openai import OpenAIProvider
 from holdfast.model import Lease
-from holdfast.scope import StepScope, enter_step, leave_step
+from holdfast.scope import Booking, StepScope, enter_step, leave_step
 from holdfast.store.base import CallIntent, CallOutcome, LaneAdjustment, LaneState
 from holdfast.testing.provider import ProviderSimulator
 
@@ -74,7 +74,21 @@ def deltas() -> list[str]:
 
 
 @pytest.fixture
-def in_step(deltas: list[str]) -> Iterator[StepScope]:
+def owed() -> dict[str, Booking]:
+    """Bookings left to the attempt, by call."""
+    return {}
+
+
+@pytest.fixture
+def told() -> list[tuple[str, dict[str, object]]]:
+    """Events that calls of the step have emitted."""
+    return []
+
+
+@pytest.fixture
+def in_step(
+    deltas: list[str], owed: dict[str, Booking], told: list[tuple[str, dict[str, object]]]
+) -> Iterator[StepScope]:
     scope = StepScope(
         lease=Lease(job_id="job_1", epoch=1, worker_id="worker_1", row=1),
         kind="report",
@@ -82,7 +96,9 @@ def in_step(deltas: list[str]) -> Iterator[StepScope]:
         step_attempt=1,
         priority=0,
         tenant=None,
+        emit=lambda event_type, fields: told.append((event_type, fields)),
         emit_delta=deltas.append,
+        owe=owed.__setitem__,
     )
     token = enter_step(scope)
     yield scope

@@ -339,18 +339,17 @@ async def until(true):
     pytest.fail("it never became true")
 
 
-async def test_paid_answer_survives_a_store_that_is_away(ledger, lanes, in_step):
-    clock = ManualClock()
-    ledger.refuse_settle = [StoreUnavailableError("away")] * 3
-    model = ModelConfig(model="m", provider="fake")
-    llm = LLM(LLMConfig.single(model), {"fake": Fake()}, lanes=lanes, ledger=ledger, clock=clock)
-    task = asyncio.create_task(llm.complete("hi"))
-    for _ in range(2):
-        await until(lambda: clock.sleeping)
-        clock.advance(1)
+async def test_paid_answer_survives_a_store_that_is_away_and_its_booking_is_owed(
+    client, ledger, in_step, owed
+):
+    ledger.refuse_settle = [StoreUnavailableError("away")]
 
-    assert await task == "hello"
+    assert await client(Fake()).complete("hi") == "hello"
+
     assert ledger.outcomes == {}
+    [booking] = owed.values()
+    await booking()
+    assert ledger.only.status is CallStatus.SETTLED
 
 
 async def test_refused_call_costs_nothing_and_pauses_the_whole_lane(client, ledger, lanes, in_step):

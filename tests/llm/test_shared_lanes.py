@@ -127,7 +127,9 @@ async def run_job(llm: LLM, name: str, calls: int, urgency: Urgency, *, in_turn:
             step_attempt=1,
             priority=0,
             tenant=None,
+            emit=lambda event_type, fields: None,
             emit_delta=lambda _: None,
+            owe=lambda _call_id, _booking: None,
         )
     )
     if in_turn:

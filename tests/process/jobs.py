@@ -18,7 +18,7 @@ class Questions(BaseModel):
     count: int = 10
     concurrency: int = 4
     slow: str = ""
-    """Added to each prompt, such as `[slow:2]`."""
+    """Added to each prompt, such as `[slow:2]` or `[until:FILE]`."""
 
 
 @app.job("ask")
@@ -48,6 +48,14 @@ async def computes(job: JobContext, folder: str) -> None:
 
 def compute(folder: str) -> None:
     """Tell the id of this process and keep it busy."""
-    Path(folder, "child.pid").write_text(str(os.getpid()))
+    Path(folder, "child.pid").write_text(f"{os.getpid()}\n")
     while True:
         time.sleep(0.05)
+
+
+@app.job("talk")
+async def talk(job: JobContext, lines: int) -> None:
+    """Have something to tell ten times a second."""
+    for number in range(lines):
+        await job.step(f"line/{number}", asyncio.sleep, 0.1)
+        job.emit("line.spoken", number=number)

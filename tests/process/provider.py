@@ -1,8 +1,8 @@
 """`python -m tests.process.provider JOURNAL`: the provider simulator with questions that take long.
 
-A prompt with `[slow:2.5]` is answered after 2.5 seconds, the first time it is asked; reports are
-answered as the offline writer does. The first line of output says where it serves, and what its
-own clock showed at its zero.
+A prompt with `[slow:2.5]` is answered after 2.5 seconds, the first time it is asked; one with
+`[until:FILE]` once the file is there. Reports are answered as the offline writer does. The first line
+of output says where it serves, and what its own clock showed at its zero.
 """
 
 import argparse
@@ -15,8 +15,10 @@ from pathlib import Path
 from holdfast.apps.reports import write_report_sample
 from holdfast.llm.providers.base import ProviderRequest
 from holdfast.testing.provider import ProviderBehaviour, ProviderSimulator
+from holdfast.testing.signals import eventually
 
 _SLOW = re.compile(r"\[slow:([0-9.]+)\]")
+_UNTIL = re.compile(r"\[until:([^\]]+)\]")
 
 
 class Writer:
@@ -31,6 +33,8 @@ class Writer:
         if slow and prompt not in self._asked:
             self._asked.add(prompt)
             await asyncio.sleep(float(slow[1]))
+        if until := _UNTIL.search(prompt):
+            await eventually(Path(until[1]).exists, seconds=600)
         return await write_report_sample(request)
 
 

@@ -7,23 +7,29 @@ import os
 import random
 import signal
 import time
+from pathlib import Path
 
 import pytest
 
 from holdfast.model import JobStatus
 from tests.process.conftest import APP, Open, Place, Process, audit, eventually
 
-pytestmark = [pytest.mark.process, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.process, pytest.mark.timeout(900)]
 
 SEED = int(os.environ.get("HOLDFAST_SEED", "0")) or random.SystemRandom().randrange(1, 10**6)
 ROUNDS = int(os.environ.get("HOLDFAST_ROUNDS", "30"))
 CONCURRENCY = 4
+LEASE_SECONDS = 4.0
+"""Long enough for a worker that is alive on a machine where everything else runs, too. Whoever starts on
+the same machine does not wait for the lease of one that is gone."""
+LEAVINGS = ("attempt.lost", "attempt.released")
+"""Events that tell how a job came away from a worker: by its lease, or handed back."""
 
 
 async def test_jobs_survive_thirty_kills_at_random_moments(open_place: Open, capsys):
     """All jobs complete with their files; every call that was repeated was in flight at a kill."""
     draw = random.Random(SEED)
-    place = await open_place(latency=0.15, lease_seconds=1.0)
+    place = await open_place(latency=0.15, lease_seconds=LEASE_SECONDS)
     job_ids = [await place.ask("job 0", count=60, concurrency=CONCURRENCY)]
     began = time.monotonic()
 
@@ -71,7 +77,7 @@ async def test_jobs_survive_thirty_kills_at_random_moments(open_place: Open, cap
 async def test_report_command_survives_kills_and_writes_its_file(open_place: Open, tmp_path, capsys):
     """The same `holdfast report` command, killed again and again, ends with the PDF in its place."""
     draw = random.Random(SEED)
-    place = await open_place(latency=0.3, lease_seconds=1.0)
+    place = await open_place(latency=0.3, lease_seconds=LEASE_SECONDS)
     command = [
         *("report", "personal_horoscope", "--name", "Ada Example", "--born", "1990-05-20 14:30"),
         *("--place", "Lisbon", "--days", "30", "--answers", "2", "--out", "year.pdf", "--json"),
@@ -96,7 +102,7 @@ async def test_report_command_survives_kills_and_writes_its_file(open_place: Ope
         await process.end()
         kills += 1
     last = await place.holdfast(*command, **pace)
-    status = await last.end(seconds=90)
+    status = await last.end()
 
     assert status == 0, "\n".join(last.said)
     assert (tmp_path / "year.pdf").read_bytes().startswith(b"%PDF-")
@@ -112,8 +118,8 @@ async def test_report_command_survives_kills_and_writes_its_file(open_place: Ope
     assert verdict.asked_twice <= len(verdict.told)
 
 
-async def test_next_step_runs_within_fifteen_seconds_of_kill_9(open_place: Open, capsys):
-    """With the default lease, another worker that is already there takes over in time."""
+async def test_another_worker_takes_over_after_kill_9(open_place: Open, capsys):
+    """By the default lease, and by itself. How long that takes is measured by `bench/killed.py`."""
     place = await open_place()
     first = await place.worker()
     job_id = await place.ask("takeover", count=4, concurrency=1, slow="[slow:60]")
@@ -127,17 +133,18 @@ async def test_next_step_runs_within_fifteen_seconds_of_kill_9(open_place: Open,
 
     with capsys.disabled():
         print(f"\n  kill -9 to the next step: {seconds:.1f} s")  # noqa: T201 - the figure of the run
-    assert seconds <= 15.0
     assert await place.epochs(job_id) == [1, 2]
 
 
 async def test_stopped_worker_comes_back_as_a_zombie_and_writes_and_pays_nothing(open_place: Open):
     """After its lease has run out, a worker changes nothing of the job, then serves as a new one."""
-    place = await open_place(lease_seconds=1.0)
+    place = await open_place(lease_seconds=LEASE_SECONDS)
     zombie = await place.worker()
-    job_id = await place.ask("zombie", count=8, concurrency=3, slow="[slow:2]")
-    await eventually(lambda: len(place.provider.calls()) >= 3, "calls in flight")
+    answered = place.folder / "answered"
+    job_id = await place.ask("zombie", count=8, concurrency=3, slow=f"[until:{answered}]")
+    await eventually(lambda: len(place.provider.calls()) == 3, "calls in flight")
     zombie.signal(signal.SIGSTOP)
+    answered.touch()
     other = await place.worker()
     ended = await place.ended(job_id)
     events, records = await place.events(job_id), await place.client.records(job_id)
@@ -165,12 +172,15 @@ async def test_sigterm_lets_calls_end_and_another_worker_goes_on_at_once(open_pl
     """A drain repeats nothing, waits for no lease, and costs no attempt; the exit status is 0."""
     place = await open_place()
     first = await place.worker()
-    job_id = await place.ask("drain", count=12, concurrency=3, slow="[slow:1]")
-    await eventually(lambda: len(place.provider.calls()) >= 3, "calls in flight")
+    answered = place.folder / "answered"
+    job_id = await place.ask("drain", count=12, concurrency=3, slow=f"[until:{answered}]")
+    await eventually(lambda: len(place.provider.calls()) == 3, "calls in flight")
     await place.worker()
 
     first.signal(signal.SIGTERM)
-    assert await first.end(seconds=10) == 0
+    await first.says("draining")
+    answered.touch()
+    assert await first.end() == 0
     left_at = time.time()
     job = await place.ended(job_id)
     attempts = await place.events(job_id, "attempt.started")
@@ -183,7 +193,7 @@ async def test_sigterm_lets_calls_end_and_another_worker_goes_on_at_once(open_pl
     gap = attempts[1].at.timestamp() - left_at
     with capsys.disabled():
         print(f"\n  drained worker gone, next attempt {gap:+.2f} s later")  # noqa: T201
-    assert gap < 2.0
+    assert [event.type for event in await place.events(job_id, *LEAVINGS)] == ["attempt.released"]
 
 
 async def test_two_workers_share_the_jobs_of_one_file(open_place: Open):
@@ -192,7 +202,9 @@ async def test_two_workers_share_the_jobs_of_one_file(open_place: Open):
     await place.worker("--concurrency", "2")
     await place.worker("--concurrency", "2")
 
-    job_ids = [await place.ask(f"shared {number}", count=6) for number in range(12)]
+    # Each takes long enough for the other worker to come, too.
+    slow = {"count": 6, "slow": "[slow:0.5]"}
+    job_ids = [await place.ask(f"shared {number}", **slow) for number in range(12)]
     ended = [await place.ended(job_id) for job_id in job_ids]
     verdict = await audit(place, *job_ids)
 
@@ -211,14 +223,15 @@ async def owners_of(place: Place, job_id: str) -> list[str]:
 async def test_cancel_from_another_process_closes_the_socket_and_ends_the_child(
     open_place: Open, tmp_path, capsys
 ):
-    """`holdfast jobs cancel` ends the call in flight within a second or so, and the child process."""
+    """`holdfast jobs cancel` ends the call in flight and the child process, neither by its own time.
+
+    How long that takes is measured by `bench/cancel.py`.
+    """
     place = await open_place()
     await place.worker()
     job = await place.client.submit("computes", str(tmp_path))
     await eventually(place.provider.calls, "the call")
-    child = await eventually((tmp_path / "child.pid").exists, "the child process") and int(
-        (tmp_path / "child.pid").read_text()
-    )
+    child = await eventually(functools.partial(number_in, tmp_path / "child.pid"), "the child process")
 
     command = await place.holdfast(*APP, "jobs", "cancel", job.job_id)
     assert await command.end() == 0
@@ -232,6 +245,9 @@ async def test_cancel_from_another_process_closes_the_socket_and_ends_the_child(
     with capsys.disabled():
         print(f"\n  cancel to closed socket: {seconds:.2f} s")  # noqa: T201 - the figure of the run
     assert ended.status is JobStatus.CANCELLED
-    assert seconds <= 3.0
-    with pytest.raises(ProcessLookupError):
-        os.kill(child, 0)
+    await eventually(lambda: not Path("/proc", str(child)).exists(), "the end of the child process")
+
+
+def number_in(file: Path) -> int | None:
+    """Return what the file says, once it is written."""
+    return int(file.read_text()) if file.exists() and file.read_text().endswith("\n") else None

@@ -6,9 +6,10 @@ from datetime import timedelta
 
 import pytest
 
+from holdfast.metrics import STREAMS_OPEN
 from holdfast.server.access import Action
 from holdfast.testing.service import running_service
-from holdfast.testing.signals import PATIENCE_SECONDS
+from holdfast.testing.signals import PATIENCE_SECONDS, eventually
 from holdfast.testing.sse import Sent, opened_stream
 
 
@@ -143,15 +144,19 @@ async def test_events_are_for_those_who_may_see_content(running, harness, path):
 
 async def test_quiet_stream_sends_comments(harness):
     job_id = await harness.submit("greet", "ada")
+    comments: list[str] = []
 
     async with (
+        asyncio.timeout(PATIENCE_SECONDS),
         running_service(harness, heartbeat_seconds=0.01, open_access=True) as running,
         running.http() as http,
         opened_stream(http, job_id) as stream,
     ):
-        seen = [await anext(stream) for _ in range(4)]
+        while len(comments) < 3:
+            sent = await anext(stream)
+            comments += [sent.comment] if sent.comment else []
 
-    assert [sent.comment for sent in seen] == [None, None, "still here", "still here"]
+    assert comments == ["still here"] * 3
 
 
 async def test_stream_breaks_off_when_the_service_closes(harness):
@@ -211,3 +216,30 @@ async def test_one_stream_too_many_is_refused(harness):
     assert (again.status_code, again.json()["code"]) == (429, "too_many_streams")
     assert (full.status_code, full.json()["code"]) == (503, "streams_full")
     assert full.headers["retry-after"] == again.headers["retry-after"] == "5"
+
+
+async def test_stream_that_has_ended_leaves_its_place(harness):
+    job_id = await harness.submit("greet", "ada")
+    await harness.start_worker()
+
+    async with (
+        running_service(harness, streams_max=1, open_access=True) as running,
+        running.http() as http,
+    ):
+        for _ in range(3):
+            assert (await all_of(http, job_id))[-1].event == "end"
+
+
+async def test_client_that_goes_away_leaves_its_place(harness):
+    job_id = await harness.submit("greet", "ada")
+    before = STREAMS_OPEN._value.get()
+
+    async with (
+        running_service(harness, streams_max=1, open_access=True) as running,
+        running.http() as http,
+    ):
+        for _ in range(3):
+            async with opened_stream(http, job_id) as stream:
+                await anext(stream)
+                assert STREAMS_OPEN._value.get() == before + 1
+            await eventually(lambda: STREAMS_OPEN._value.get() == before)

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from holdfast.store.base import Store
+from holdfast.store.service import ServiceStore
 from holdfast.store.sqlite_store import SqliteStore
 from holdfast.testing.clock import ManualClock
 
@@ -23,6 +25,10 @@ class SqliteLab:
         await store.open()
         self._opened.append(store)
         return store
+
+    def records_of(self, store: Store) -> ServiceStore:
+        assert isinstance(store, SqliteStore)
+        return store.service
 
     async def close(self) -> None:
         for store in self._opened:

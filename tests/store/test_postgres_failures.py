@@ -4,6 +4,7 @@ import asyncio
 import logging
 import socket
 import threading
+import time
 from datetime import timedelta
 
 import psycopg
@@ -11,7 +12,7 @@ import pytest
 
 from holdfast.errors import ConfigError, SchemaVersionError, StoreCorruptError, StoreUnavailableError
 from holdfast.model import Checkpoint, JobStatus
-from holdfast.store import jobs, open_store, usage
+from holdfast.store import jobs, open_store, postgres_hints, usage
 from holdfast.store.base import JobQuery, LaneRequest, NewEvent, PruneRequest
 from holdfast.store.hints import QUEUED
 from holdfast.store.postgres_hints import payloads
@@ -32,6 +33,8 @@ from holdfast.testing.store_suite.support import (
 )
 
 pytestmark = [pytest.mark.requires("initdb", "postgres"), pytest.mark.timeout(60)]
+
+PATIENCE_SECONDS = 20.0
 
 
 @pytest.fixture
@@ -108,7 +111,7 @@ async def test_all_connections_cut_are_opened_again(opened, postgres_server):
             await asyncio.to_thread(store.beat, worker("w1", lease_seconds=600.0), first=False)
         ).alive
 
-    await asyncio.wait_for(store.listening(), 20)
+    await asyncio.wait_for(store.listening(), PATIENCE_SECONDS)
     assert len((await store.get_records(lease.job_id)).checkpoints) == 5
 
 
@@ -156,7 +159,7 @@ async def test_statement_timeout_fails_the_verb_and_nothing_else(opened, postgre
     name = psycopg.conninfo.conninfo_to_dict(postgres_url)["dbname"]
     with psycopg.connect(postgres_url, autocommit=True) as admin:
         await (await opened()).close()
-        admin.execute(f"ALTER DATABASE \"{name}\" SET statement_timeout = '300ms'")
+        admin.execute(f"ALTER DATABASE \"{name}\" SET statement_timeout = '1s'")
         store = await ready(await opened())
         blocked, free = await start(store), await start(store)
         with psycopg.connect(postgres_url) as blocker:
@@ -175,7 +178,7 @@ async def test_transactions_that_wait_for_each_other_both_hold(opened):
     """PostgreSQL ends one of two that wait for each other's rows; it is run again."""
     one, two = await ready(await opened()), await opened()
     first, second = await start(one), await start(one)
-    meet = threading.Barrier(2, timeout=10)
+    meet = threading.Barrier(2, timeout=PATIENCE_SECONDS)
 
     def cross(a: str, b: str):
         tries = []
@@ -221,30 +224,34 @@ async def test_full_server_is_told_and_waited_for():
         except psycopg.OperationalError:
             with pytest.raises(StoreUnavailableError, match="too many clients"):
                 await store.open()
+        patient = PostgresStore(server.url)
+        opening = asyncio.ensure_future(patient.open())
+        # Closed one by one, and the server takes a moment to notice.
         for hog in hogs:
             hog.close()
-        await store.open()
-        await store.close()
+        await opening
+        await patient.close()
 
 
 # hints --------------------------------------------------------------------------------------------
 
 
-async def test_other_processes_hear_at_once_of_what_they_follow(opened):
+async def test_other_processes_hear_of_what_they_follow_without_looking(opened, monkeypatch):
+    monkeypatch.setattr(postgres_hints, "LOOK_ANYWAY_SECONDS", 600.0)
     writer, follower = await ready(await opened()), await opened()
     lease = await start(writer)
     with (
         follower.hints.subscribe(lease.job_id) as grown,
         follower.hints.subscribe(QUEUED) as queued,
     ):
-        await asyncio.wait_for(grown.wait(), 5)  # its wish was heard
+        await asyncio.wait_for(grown.wait(), PATIENCE_SECONDS)  # its wish was heard
         grown.clear()
         queued.clear()
 
         await writer.append_events(lease, [NewEvent(type="x")])
         await submit(writer)
 
-        await asyncio.wait_for(asyncio.gather(grown.wait(), queued.wait()), 2)
+        await asyncio.wait_for(asyncio.gather(grown.wait(), queued.wait()), PATIENCE_SECONDS)
 
 
 async def test_process_that_starts_late_learns_what_others_follow(opened):
@@ -260,7 +267,7 @@ async def test_process_that_starts_late_learns_what_others_follow(opened):
                     )
                 )
 
-        await asyncio.wait_for(learnt(), 10)
+        await asyncio.wait_for(learnt(), PATIENCE_SECONDS)
 
 
 def test_too_many_topics_become_everything():
@@ -296,7 +303,7 @@ async def test_pgbouncer_in_transaction_mode_works_and_hints_come_by_looking(pgb
         await asyncio.gather(
             *(put(one, lease, f"step/{number}") for lease in leases for number in range(10))
         )
-        await asyncio.wait_for(queued.wait(), 5)
+        await asyncio.wait_for(queued.wait(), PATIENCE_SECONDS)
 
     for lease in leases:
         await settle(one, lease, JobStatus.COMPLETED)
@@ -429,13 +436,13 @@ async def test_call_settled_again_while_the_first_time_commits_is_booked_once(op
     booked, go_on = threading.Event(), threading.Event()
 
     def settle_slowly(tx) -> None:
-        usage.settle_call(tx, lease, intent().call_id, outcome())
+        usage.settle_call(tx, lease, intent().call_id, outcome(), alone=True)
         assert tx.execute("SELECT 1").fetchone()
         booked.set()
-        assert go_on.wait(4)
+        assert go_on.wait(PATIENCE_SECONDS)
 
     first = asyncio.ensure_future(one._write_alone(settle_slowly))
-    await asyncio.to_thread(booked.wait, 4)
+    assert await asyncio.to_thread(booked.wait, PATIENCE_SECONDS)
     second = asyncio.ensure_future(two.settle_call(lease, intent().call_id, outcome()))
     await waiting_for_a_lock(two)
     go_on.set()
@@ -456,10 +463,10 @@ async def test_prune_waits_for_a_fork_of_the_job(opened):
         jobs.fork_job(tx, lease.job_id, job(job_id="job_fork"), None)
         assert tx.execute("SELECT 1").fetchone()
         copied.set()
-        assert go_on.wait(4)
+        assert go_on.wait(PATIENCE_SECONDS)
 
     forking = asyncio.ensure_future(one._write_alone(fork_slowly))
-    await asyncio.to_thread(copied.wait, 4)
+    assert await asyncio.to_thread(copied.wait, PATIENCE_SECONDS)
     request = PruneRequest(older_than=timedelta(0), limit=10)
     pruning = asyncio.ensure_future(two.prune_jobs(request))
     await waiting_for_a_lock(two)
@@ -473,7 +480,7 @@ async def test_prune_waits_for_a_fork_of_the_job(opened):
 async def waiting_for_a_lock(store: PostgresStore) -> None:
     """Return once a statement on the store's server waits for another transaction."""
     sql = "SELECT count(*) FROM pg_locks WHERE NOT granted"
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while not await store._read(lambda tx: tx.execute(sql).fetchone()[0]):
             pass
 
@@ -506,7 +513,8 @@ async def test_database_that_is_away_for_a_while_is_not_taken_for_a_wrong_settin
 
 
 def rename(admin: psycopg.Connection, old: str, new: str) -> None:
-    for _ in range(50):
+    until = time.monotonic() + PATIENCE_SECONDS
+    while time.monotonic() < until:
         admin.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (old,)
         )

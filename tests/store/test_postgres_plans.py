@@ -2,7 +2,8 @@
 
 import asyncio
 import json
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from typing import get_args
 
 import psycopg
 import pytest
@@ -11,6 +12,8 @@ from holdfast.model import Budget, Checkpoint, JobStatus
 from holdfast.store.base import ClaimRequest, JobQuery, LaneRequest, NewEvent, PruneRequest, Settlement
 from holdfast.store.postgres_runner import PostgresRunner
 from holdfast.store.postgres_store import PostgresStore
+from holdfast.store.rows import moment
+from holdfast.store.service import SpendGroup, SpendQuery, Webhook, WebhookSecrets
 from holdfast.testing.store_suite.support import (
     KIND,
     claimed,
@@ -33,7 +36,7 @@ SELECT 'job_0' || lpad(n::text, 25, '0'), 'old', 'elsewhere', %(status)s, 0, %(w
     CASE WHEN %(status)s = 'completed' THEN n END, %(reason)s, 3, 1, 'subject-' || (n %% 1000)
 FROM generate_series(%(first)s, %(last)s) AS n
 """
-BIG = ("jobs", "payloads", "checkpoints", "events", "calls", "artifacts")
+BIG = ("jobs", "payloads", "checkpoints", "events", "calls", "artifacts", "webhooks")
 
 
 @pytest.fixture
@@ -66,12 +69,18 @@ def big(postgres_server):
         )
         admin.execute(
             "INSERT INTO calls (job, call_id, step_key, step_attempt, epoch, provider, model, status,"
-            " reserved_tokens, started_at) SELECT id, 'c', 'step', 1, 1, 'p', 'm', 'settled', 1, 1"
+            " reserved_tokens, started_at, ended_at)"
+            " SELECT id, 'c', 'step', 1, 1, 'p', 'm', 'settled', 1, 1, id * 3600000000"
             " FROM jobs WHERE status <> 'queued'"
         )
         admin.execute(
             "INSERT INTO artifacts (job, name, step_key, sha256, size_bytes, media_type, created_at)"
             " SELECT id, 'a', 'step', md5(id::text), 1, 't', 1 FROM jobs WHERE status = 'completed'"
+        )
+        admin.execute(
+            "INSERT INTO webhooks (webhook_id, tenant, url, secret, statuses, created_at)"
+            " SELECT 'w' || n, 'tenant-' || (n / 50), 'u', '{}', '[]', 1"
+            " FROM generate_series(1, 20000) AS n"
         )
         admin.execute("ANALYZE")
     yield url
@@ -176,7 +185,36 @@ async def all_verbs(store: PostgresStore) -> None:
     await store.list_jobs(JobQuery())
     await store.list_jobs(JobQuery(status=JobStatus.QUEUED))
     await store.list_jobs(JobQuery(subject="subject-7"))
+    await webhook_verbs(store)
     await store.prune_jobs(PruneRequest(older_than=timedelta(days=1), limit=50))
     await store.prune_jobs(PruneRequest(kind="old", older_than=timedelta(days=1), limit=50))
     await store.prune_jobs(PruneRequest(subject="subject-7", files=("0" * 64,)))
+    for at in (moment(0), moment(10**12)):
+        await store.service.list_queues(at)
+        for group in get_args(SpendGroup):
+            await store.service.sum_spend(
+                SpendQuery(since=at, until=at + timedelta(days=1), slot=timedelta(hours=1), group=group)
+            )
+    await store.list_jobs(JobQuery(status=JobStatus.FAILED, content=False))
     await store.release_worker("w1")
+
+
+async def webhook_verbs(store: PostgresStore) -> None:
+    """End jobs with somebody to hear of it, beside thousands who do not want to."""
+    records = store.service
+    found = Webhook(
+        webhook_id="wh_plans",
+        tenant="t",
+        url="https://shop.example",
+        kinds=None,
+        statuses=(JobStatus.COMPLETED, JobStatus.CANCELLED),
+        created_at=datetime(2030, 1, 1, tzinfo=UTC),
+    )
+    await records.insert_webhook(found, WebhookSecrets(secret="whsec_AAAA"))
+    lease = await start(store, tenant="t")
+    await store.settle_attempt(lease, Settlement(status=JobStatus.COMPLETED, output=b"1"))
+    await store.cancel_job(await submit(store, tenant="t"))
+    assert len(await records.list_deliveries(found.webhook_id)) == 2
+    await records.list_deliveries(found.webhook_id, before="job_1")
+    await records.list_webhooks(tenant="t")
+    await records.delete_webhook(found.webhook_id)

@@ -4,9 +4,13 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from holdfast.store.base import Store
 from holdfast.store.postgres_store import PostgresStore
+from holdfast.store.service import ServiceStore
 from holdfast.testing.clock import ManualClock
 from holdfast.testing.store_suite import StoreSuite
+from holdfast.testing.store_suite.service import ServiceSuite
+from holdfast.testing.store_suite.tenants import TenantBudgetSuite
 
 
 class PostgresLab:
@@ -23,6 +27,10 @@ class PostgresLab:
         self._opened.append(store)
         await store.listening()
         return store
+
+    def records_of(self, store: Store) -> ServiceStore:
+        assert isinstance(store, PostgresStore)
+        return store.service
 
     async def close(self) -> None:
         for store in self._opened:
@@ -52,5 +60,5 @@ async def lab(postgres_server, migrated, request) -> AsyncIterator[PostgresLab]:
     postgres_server.drop_database(name)
 
 
-class TestPostgresStore(StoreSuite):
+class TestPostgresStore(StoreSuite, ServiceSuite, TenantBudgetSuite):
     """Runs the conformance suite on one database per test."""

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from holdfast.errors import IdempotencyConflictError, SealedValueError, StoreFullError
+from holdfast.ids import new_webhook_secret
 from holdfast.model import (
     Budget,
     Checkpoint,
@@ -17,6 +18,8 @@ from holdfast.model import (
 from holdfast.sealing import KEY_BYTES, Keyring
 from holdfast.store.base import ClaimRequest, JobQuery, NewEvent, Store
 from holdfast.store.sealed import UNREADABLE_WAIT, SealedStore, open_sealed
+from holdfast.store.service import DELIVERY_KIND, ServiceStore, WebhookSecrets
+from holdfast.store.sqlite_store import SqliteStore
 from holdfast.testing.faults import Fault, FaultyStore
 from holdfast.testing.store_suite import StoreSuite
 from holdfast.testing.store_suite.support import (
@@ -32,6 +35,7 @@ from holdfast.testing.store_suite.support import (
     submit,
     worker,
 )
+from holdfast.testing.store_suite.webhooks import webhook
 from tests.store.conftest import SqliteLab
 
 MARK = "Zaphod Beeblebrox"
@@ -54,6 +58,11 @@ class SealedLab:
 
     async def open(self, keys: dict[str, bytes] | None = None) -> SealedStore:
         return SealedStore(await self.inner.open(), Keyring(OLD if keys is None else keys))
+
+    def records_of(self, store: Store) -> ServiceStore:
+        assert isinstance(store, SealedStore)
+        assert isinstance(store._store, SqliteStore)
+        return store._store.service.sealed_by(Keyring(OLD))
 
 
 @pytest.fixture
@@ -357,3 +366,48 @@ async def test_progress_is_opened_where_the_budget_is_changed(lab: SealedLab):
     assert (changed.progress, changed.input) == (PROGRESS, JSON_MARK)
     assert (await finish(store, lease)).output == b"{}"
     assert (await store.list_jobs(JobQuery()))[0].output == b"{}"
+
+
+async def test_webhook_secret_is_sealed_at_rest_and_opens_for_its_webhook_only(lab: SealedLab):
+    """A secret moved to another webhook's row does not open; without the key none does."""
+    store = await lab.open()
+    records = lab.records_of(store)
+    mine, other = webhook(lab), webhook(lab)
+    secrets = WebhookSecrets(secret=new_webhook_secret())
+    await records.insert_webhook(mine, secrets)
+    await records.insert_webhook(other, WebhookSecrets(secret=new_webhook_secret()))
+    bare = sqlite3.connect(lab.inner.path)
+    stored = bare.execute("SELECT secret FROM webhooks").fetchall()
+    assert all(each.startswith(b'"$sealed:old:') for (each,) in stored)
+
+    bare.execute(
+        "UPDATE webhooks SET secret = (SELECT secret FROM webhooks WHERE webhook_id = ?)",
+        (mine.webhook_id,),
+    )
+    bare.commit()
+    bare.close()
+
+    assert await records.find_webhook_secrets(mine.webhook_id) == secrets
+    with pytest.raises(SealedValueError, match="does not open"):
+        await records.find_webhook_secrets(other.webhook_id)
+    inner = await lab.inner.open()
+    with pytest.raises(SealedValueError, match="not among the sealing keys"):
+        await inner.service.find_webhook_secrets(mine.webhook_id)
+    assert len(await inner.service.list_webhooks()) == 2
+
+
+async def test_deliveries_of_sealed_jobs_are_listed_without_what_has_no_key(lab: SealedLab):
+    store = await lab.open()
+    store.beat(worker("w1"), first=True)
+    records = lab.records_of(store)
+    mine = webhook(lab)
+    await records.insert_webhook(mine, WebhookSecrets(secret=new_webhook_secret()))
+    await finish(store, await start(store))
+    [claim] = await store.claim_jobs(ClaimRequest(worker_id="w1", kinds=(DELIVERY_KIND,)))
+    await settle(store, claim.lease, JobStatus.FAILED, error=ERROR)
+
+    [opened] = await records.list_deliveries(mine.webhook_id)
+    [shut] = await (await lab.inner.open()).service.list_deliveries(mine.webhook_id)
+
+    assert opened.error == ERROR
+    assert (shut.error, shut.status) == (None, JobStatus.FAILED)

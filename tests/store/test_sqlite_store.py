@@ -1,7 +1,9 @@
 """The SQLite store keeps every promise of the seam."""
 
 from holdfast.testing.store_suite import StoreSuite
+from holdfast.testing.store_suite.service import ServiceSuite
+from holdfast.testing.store_suite.tenants import TenantBudgetSuite
 
 
-class TestSqliteStore(StoreSuite):
+class TestSqliteStore(StoreSuite, ServiceSuite, TenantBudgetSuite):
     """Runs the conformance suite on one file per test."""

@@ -10,6 +10,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TypeVar
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
@@ -35,6 +36,9 @@ from holdfast.testing.store_suite.support import (
     seconds,
     worker,
 )
+
+# Some thousand transactions, each with an fsync or two.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
 T = TypeVar("T")
 WORKERS = ("w1", "w2")

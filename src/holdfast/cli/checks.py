@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from importlib import metadata
 from typing import TYPE_CHECKING
 
+from holdfast.cli.check_broker import broker
 from holdfast.cli.check_sealing import sealing
 from holdfast.cli.check_storage import artifacts, folder
 from holdfast.cli.finding import Finding
@@ -36,10 +37,13 @@ async def run_checks(session: Session, *, offline: bool) -> list[Finding]:
     findings += [_application(session, settings)]
     findings.append(folder("home folder", settings.home, "HOLDFAST_HOME"))
     findings.append(await artifacts(settings))
+    findings.append(await broker(settings))
     findings += await _store(settings)
     from holdfast.cli.check_components import components
     from holdfast.cli.check_provider import provider
+    from holdfast.cli.check_service import service
 
+    findings += await service(settings)
     findings += await provider(settings, offline=offline)
     findings += await asyncio.to_thread(components)
     return findings

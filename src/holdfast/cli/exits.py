@@ -23,6 +23,7 @@ from holdfast.errors import (
     TooManyRequestsError,
     TooManyStreamsError,
     UnknownJobKindError,
+    WebhookNotFoundError,
 )
 from holdfast.model import JobStatus
 
@@ -41,7 +42,7 @@ class ExitStatus(IntEnum):
     JOB_CANCELLED = 4
     """The job was cancelled."""
     NOT_FOUND = 5
-    """There is no such job or artifact."""
+    """There is no such job, artifact or webhook."""
     CONFLICT = 6
     """The job is not in a status that allows this, the key belongs to another request, or something of a
     subject could not be erased."""
@@ -60,6 +61,7 @@ class ExitStatus(IntEnum):
 # The first class that fits decides, so special cases stand before their bases.
 _BY_ERROR: tuple[tuple[type[HoldfastError], ExitStatus], ...] = (
     (JobNotFoundError, ExitStatus.NOT_FOUND),
+    (WebhookNotFoundError, ExitStatus.NOT_FOUND),
     (ArtifactNotFoundError, ExitStatus.NOT_FOUND),
     (NotAuthenticatedError, ExitStatus.CONFIGURATION),
     (AccessDeniedError, ExitStatus.CONFIGURATION),

@@ -1,12 +1,13 @@
 """`holdfast jobs submit|cancel|retry|fork|signal|budget`: commands that change a job."""
 
 import sys
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from holdfast.cli.amounts import limit_of
 from holdfast.cli.jobs_look import AsJson, JobId
 from holdfast.cli.session import Session, session_of
 
@@ -150,28 +151,14 @@ def set_budget(
         raise typer.BadParameter("give --usd, --tokens or both", param_hint="'--usd' / '--tokens'")
     changes: dict[str, Any] = {}
     if usd is not None:
-        changes["usd"] = _limit(usd, Decimal, "--usd")
+        changes["usd"] = limit_of(usd, Decimal, "--usd")
     if tokens is not None:
-        changes["tokens"] = _limit(tokens, int, "--tokens")
+        changes["tokens"] = limit_of(tokens, int, "--tokens")
 
     async def budget(client: "Jobs", job: "Job") -> "Job":
         return await client.set_budget(job.job_id, dataclasses.replace(job.budget, **changes))
 
     run_async(_change(session_of(context), job_id, budget, as_json=as_json))
-
-
-def _limit(text: str, convert: "Callable[[str], Any]", option: str) -> Any:
-    if text.strip().lower() == "none":
-        return None
-    try:
-        limit = convert(text.strip().lstrip("$").replace("_", "").replace(",", ""))
-    except (ValueError, InvalidOperation):
-        limit = -1
-    if not 0 <= limit < 10**12:
-        raise typer.BadParameter(
-            f"{text!r} is not a limit; give a number or 'none'", param_hint=f"'{option}'"
-        )
-    return limit
 
 
 def read_json(given: str | None) -> Any:

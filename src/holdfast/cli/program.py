@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from holdfast.cli import (
+    budget,
     doctor,
     jobs_change,
     jobs_look,
@@ -21,6 +22,7 @@ from holdfast.cli import (
     sealing,
     serve,
     subject,
+    webhooks,
     worker,
 )
 from holdfast.cli.exits import ExitStatus, status_of_error
@@ -42,6 +44,12 @@ _sealing = typer.Typer(
 
 _keys = typer.Typer(
     help="Make, list and revoke keys to the service.", no_args_is_help=True, rich_markup_mode=None
+)
+_budget = typer.Typer(
+    help="Limit what a tenant's jobs spend in a period.", no_args_is_help=True, rich_markup_mode=None
+)
+_webhooks = typer.Typer(
+    help="Tell others of the ends of jobs.", no_args_is_help=True, rich_markup_mode=None
 )
 _subject = typer.Typer(
     help="Give or delete what is on record of one person.", no_args_is_help=True, rich_markup_mode=None
@@ -102,6 +110,16 @@ program.add_typer(_keys, name="keys")
 _keys.command("new")(keys.new_key)
 _keys.command("list")(keys.list_keys)
 _keys.command("revoke")(keys.revoke_key)
+program.add_typer(_budget, name="budget")
+_budget.command("set")(budget.set_budget)
+_budget.command("list")(budget.list_budgets)
+program.add_typer(_webhooks, name="webhooks")
+_webhooks.command("add")(webhooks.add_webhook)
+_webhooks.command("list")(webhooks.list_webhooks)
+_webhooks.command("remove")(webhooks.remove_webhook)
+_webhooks.command("rotate")(webhooks.rotate_secret)
+_webhooks.command("deliveries")(webhooks.list_deliveries)
+_webhooks.command("replay")(webhooks.replay_delivery)
 program.command("doctor")(doctor.doctor)
 program.command("migrate")(migrate.migrate)
 program.add_typer(_sealing, name="sealing")

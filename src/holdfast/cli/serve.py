@@ -48,7 +48,8 @@ def serve(
     with overridden(host=host, port=port):
         app = session.application()
         session.start_logging(level_default="info")
-        run_async(_serve(app, with_worker=with_worker))
+        with session.tracing():
+            run_async(_serve(app, with_worker=with_worker))
     raise typer.Exit(ExitStatus.OK)
 
 
@@ -56,6 +57,7 @@ async def _serve(app: "App", *, with_worker: bool | None) -> None:
     import logging
 
     from holdfast.cli.interruption import Interruption
+    from holdfast.server.open_files import OTHERS_MAX, raise_open_files
     from holdfast.server.run import serve_api
 
     logger = logging.getLogger("holdfast.cli")
@@ -72,6 +74,11 @@ async def _serve(app: "App", *, with_worker: bool | None) -> None:
     def on_second() -> None:
         logger.warning("stopping at once, leases run out by themselves")
 
+    files, needed = raise_open_files(), settings.streams_max + OTHERS_MAX
+    if files < needed:
+        logger.warning(
+            "fewer open files than streams", extra={"open_files_max": files, "needed": needed}
+        )
     api = app.api(with_worker=with_worker)
     with Interruption(on_first, on_second).watching() as interruption:
         await serve_api(

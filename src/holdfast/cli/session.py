@@ -13,6 +13,7 @@ from holdfast.settings import load_settings
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from contextlib import AbstractContextManager
 
     import typer
 
@@ -50,6 +51,16 @@ class Session:
         settings = self.settings
         level = settings.log_level
         configure_logging(level_default if level == "warning" else level, settings.log_format)
+
+    def tracing(self) -> AbstractContextManager[None]:
+        """Send traces of the block to a collector, if the settings name one.
+
+        Raises:
+            ConfigError: The extra `holdfast[tracing]` is missing, or the protocol is another one.
+        """
+        from holdfast.telemetry.export import tracing
+
+        return tracing(self.settings)
 
     def application(self) -> App:
         """Return the application with its job kinds.
@@ -142,13 +153,14 @@ class Session:
         self.need_store()
         settings = self.settings
         self.start_logging()
-        if settings.uses_home:
-            from holdfast.wiring.opening import prepare_home
+        from holdfast.wiring.opening import keyring_of, prepare_home
 
+        keys = keyring_of(settings)
+        if settings.uses_home:
             prepare_home(settings.home)
         store = await open_store(settings.store_url)
         try:
-            yield store.service
+            yield store.service.sealed_by(keys)
         finally:
             await store.close()
 

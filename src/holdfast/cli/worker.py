@@ -40,7 +40,6 @@ def worker(
     signal ends the process at once. Logs go to stderr.
     """
     from holdfast.settings import overridden
-    from holdfast.wiring import run_async
 
     session = session_of(context)
     names = tuple(name.strip() for name in queues.split(",") if name.strip()) if queues else None
@@ -50,13 +49,20 @@ def worker(
         app = session.application()
         # A worker that says nothing at all looks dead: its start and end are told by default.
         session.start_logging(level_default="info")
-        if app.broker() is None:
-            run_async(_work(app, names, concurrency))
-        else:
-            from holdfast.worker import run_fleet_worker
-
-            run_fleet_worker(app, names, concurrency)
+        with session.tracing():
+            _run(app, names, concurrency)
     raise typer.Exit(ExitStatus.OK)
+
+
+def _run(app: "App", names: tuple[str, ...] | None, concurrency: int | None) -> None:
+    from holdfast.wiring import run_async
+
+    if app.broker() is None:
+        run_async(_work(app, names, concurrency))
+    else:
+        from holdfast.worker import run_fleet_worker
+
+        run_fleet_worker(app, names, concurrency)
 
 
 async def _work(app: "App", queues: tuple[str, ...] | None, concurrency: int | None) -> None:

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
-from amqp.exceptions import AccessRefused, NotAllowed
+from amqp.exceptions import AccessRefused, NotAllowed, PreconditionFailed, ResourceLocked
 
 from holdfast.errors import ConfigError, DispatchError
 
 if TYPE_CHECKING:
     from celery import Celery
-    from kombu import Connection
+    from kombu import Connection, Queue
+
+logger = logging.getLogger(__name__)
+
+_PATIENCE = {"read_timeout": 10, "write_timeout": 10}
+"""For a broker that hangs: the worker is to start."""
 
 
 def check_broker(app: Celery) -> None:
@@ -28,6 +34,43 @@ def check_broker(app: Celery) -> None:
             raise _told(shown, connection, error) from None
         if connection.transport.driver_type == "redis":
             _refuse_cluster(shown, connection)
+
+
+def check_queues(app: Celery) -> None:
+    """Declare the queues that a worker is about to consume, as its consumer will.
+
+    Celery would take a refusal for a lost connection and try again for ever. A broker that is away is
+    left to it.
+
+    Raises:
+        ConfigError: A queue exists with other properties, or this user may not have it.
+    """
+    with app.connection_for_read(transport_options=_PATIENCE) as connection:
+        if connection.transport.driver_type != "amqp":
+            return
+        try:
+            connect_once(connection)
+            for name, queue in app.amqp.queues.consume_from.items():
+                _declare(name, queue(connection.default_channel))
+        except ConfigError:
+            raise
+        except Exception as error:  # noqa: BLE001 - each transport raises its own
+            logger.warning("queues not checked", extra={"error": type(error).__name__})
+
+
+def _declare(name: str, queue: Queue) -> None:
+    try:
+        queue.declare()
+    except PreconditionFailed as error:
+        raise ConfigError(
+            f"queue {name!r} exists in the broker with other properties ({error.reply_text})",
+            hint="delete it – no job is lost, the store has them all – or set HOLDFAST_QUEUE_PREFIX",
+        ) from None
+    except (AccessRefused, ResourceLocked) as error:
+        raise ConfigError(
+            f"queue {name!r} may not be used ({error.reply_text})",
+            hint="give the user of HOLDFAST_BROKER permission, or set HOLDFAST_QUEUE_PREFIX",
+        ) from None
 
 
 def connect_once(connection: Connection) -> None:

@@ -15,7 +15,7 @@ import queue
 import signal as signals_of_os
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from billiard.einfo import ExceptionInfo
@@ -24,6 +24,7 @@ from celery.concurrency.base import BasePool, apply_target
 from celery.exceptions import Ignore, Reject, Retry
 from celery.worker import state
 
+from holdfast.dispatch.celery_broker import check_queues
 from holdfast.dispatch.celery_task import RUN_TASK, RunTask, named_job
 from holdfast.errors import ConfigError, HoldfastError, JobFailedError
 from holdfast.metrics import BROKER_CONNECTED
@@ -92,6 +93,17 @@ class JobHandle:
         self.settled = True
 
 
+class ThreadHandle:
+    """A task that is not ours, in a thread."""
+
+    def terminate(self, signal: int | None = None) -> None:
+        """Tell that nothing can end a thread but its code."""
+        logger.warning("task cannot be terminated in this pool, it runs to its end")
+
+    def ended(self, _: Future[Any]) -> None:
+        """Be called at the end of the task, and held until then."""
+
+
 class AsyncioPool(BasePool):  # type: ignore[misc] # Celery ships no types
     """Hands messages of our task to a `JobRunner`."""
 
@@ -142,6 +154,12 @@ class AsyncioPool(BasePool):  # type: ignore[misc] # Celery ships no types
             for each in _END_SIGNALS:
                 signals_of_os.signal(each, self._on_signal)
         signals.task_revoked.connect(self._on_revoked, sender=self._task, weak=False)
+        try:
+            check_queues(self.app)
+        except ConfigError as error:
+            self.failure = error
+            logger.error("worker failed: %s", error)  # noqa: TRY400 - the message says it all
+            raise SystemExit(1) from None
         self._thread.start()
         self._ready.wait()
         if self.failure is not None:
@@ -165,7 +183,7 @@ class AsyncioPool(BasePool):  # type: ignore[misc] # Celery ships no types
         """Take a message: offer the job it names, or run a task that is not ours in a thread."""
         name, _uuid, request = args[:3]
         if name != RUN_TASK or accept_callback is None or callback is None:
-            return self._others.submit(apply_target, target, args, kwargs, callback, accept_callback)
+            return self._run_other(target, args, kwargs, callback, accept_callback)
         job_id = named_job(request["args"])
         handle = JobHandle(self, job_id or "", accept_callback, callback)
         if job_id is None:
@@ -173,6 +191,12 @@ class AsyncioPool(BasePool):  # type: ignore[misc] # Celery ships no types
             self._answer(handle, callback, _ended_by(Reject(requeue=False), handle))
         else:
             self._call(self._take, handle)
+        return handle
+
+    def _run_other(self, *call: Any) -> ThreadHandle:
+        running, handle = self._others.submit(apply_target, *call), ThreadHandle()
+        # Celery refers to it weakly, so it is kept as long as the task runs.
+        running.add_done_callback(handle.ended)
         return handle
 
     def on_stop(self) -> None:

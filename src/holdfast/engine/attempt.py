@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from holdfast import codec
 from holdfast.engine.branches import Branches, Wait
+from holdfast.engine.debts import Debts
 from holdfast.engine.pacing import DeltaBuffer
 from holdfast.engine.progress import PROGRESS_INTERVAL_SECONDS, ProgressMeter
 from holdfast.engine.registry import Registry
@@ -21,6 +22,8 @@ from holdfast.store.base import OUTPUT_COMPLETED, NewEvent
 
 if TYPE_CHECKING:
     from datetime import datetime
+
+    from opentelemetry.trace import Span
 
     from holdfast.artifacts.base import ArtifactStore, Blobs
     from holdfast.clock import Clock
@@ -103,6 +106,7 @@ class Attempt:
         "clock",
         "code_ended",
         "compensating",
+        "debts",
         "dispatcher",
         "draining",
         "ending",
@@ -115,6 +119,7 @@ class Attempt:
         "seen_seq",
         "signals",
         "soft_limit_raised",
+        "span",
         "started_at",
         "store",
         "used_keys",
@@ -150,6 +155,8 @@ class Attempt:
         self._claimed_at = claim.at
         self.started_at = self.clock.monotonic()
         self.soft_limit_raised = False
+        self.span: Span | None = None
+        """Where steps belong to; None unless traces are recorded."""
         self.code_ended = False
         """Set when the job function has ended: code it has let go of may start nothing more."""
         self.compensating = False
@@ -169,6 +176,7 @@ class Attempt:
         self._progress: Progress | None = None
         self._progress_timer: asyncio.TimerHandle | None = None
         self._flusher: asyncio.Task[None] | None = None
+        self.debts = Debts(self.announce_settled_calls)
 
     def count_step(self) -> int:
         """Return the next number in the order of steps, as the store will count it."""

@@ -38,6 +38,7 @@ from holdfast.ids import child_id
 from holdfast.jobs import failure_of
 from holdfast.model import Budget, Checkpoint, Dispatch, Job, JobStatus, SuspendReason
 from holdfast.store.base import NewJob
+from holdfast.telemetry.traces import current_traceparent
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -162,6 +163,7 @@ def _new_job(attempt: Attempt, call: SpawnCall, kind: JobKind | None, job_id: st
         concurrency_key=key,
         concurrency_limit=limit,
         budget=call.budget or (kind.budget if kind else Budget()),
+        traceparent=current_traceparent() or parent.traceparent,
     )
 
 

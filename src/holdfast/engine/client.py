@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 from holdfast import codec
 from holdfast.engine.progress import with_family_progress
 from holdfast.engine.retention import Retention
-from holdfast.engine.submission import Submissions
+from holdfast.engine.submission import Submissions, submitting
 from holdfast.ids import new_id
 from holdfast.jobs import decoded_output
 from holdfast.store.base import JobQuery, NewJob
@@ -160,7 +160,9 @@ class JobClient:
             JobNotFoundError, InvalidInputError: The source or a key of `keep` does not exist.
         """
         source = await self._store.get_job(job_id)
-        kind = self._registry.get(source.kind)
+        # One of Holdfast's own jobs may be copied, but nobody makes up another input for it.
+        find = self._registry.find_runnable if value is None else self._registry.get
+        kind = find(source.kind)
         text = source.input if value is None else kind.encode_input(value)
         key, limit = kind.concurrency_of(text, tenant=source.tenant, key=None)
         new = NewJob(
@@ -175,8 +177,9 @@ class JobClient:
             concurrency_limit=limit,
             budget=budget or source.budget,
         )
-        job = await self._store.fork_job(job_id, new, keep=keep)
-        await self.submissions.announce(job)
+        with submitting("job.fork", new) as traced:
+            job = await self._store.fork_job(job_id, traced, keep=keep)
+            await self.submissions.announce(job)
         return job
 
     async def set_budget(self, job_id: str, budget: Budget) -> Job:

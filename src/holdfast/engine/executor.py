@@ -20,13 +20,16 @@ from holdfast.engine.outcomes import (
 )
 from holdfast.errors import FatalError, LeaseLost, PoisonJobError, StoreError
 from holdfast.model import JobStatus
+from holdfast.scope import enter_attempt
 from holdfast.store.base import POISON_LOST_WORKERS
+from holdfast.telemetry.traces import end_attempt, start_attempt
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import timedelta
 
     from holdfast.model import Job
+    from holdfast.store.base import Settlement
 
 logger = logging.getLogger(__name__)
 
@@ -35,20 +38,27 @@ _SETTLE_WAIT_SECONDS = 0.1
 
 
 async def run_attempt(attempt: Attempt, *, poisoned_by: str | None) -> Job | None:
-    """Run a claimed job to the end of this attempt.
+    """Run a claimed job to the end of this attempt, in a task that does nothing else.
 
     Returns:
         The job as settled; None when the lease was lost and nothing may be written.
     """
+    enter_attempt(attempt)
+    attempt.span = start_attempt(attempt.job)
+    job: Job | None = None
     try:
         outcome = await _drive(attempt, poisoned_by)
         await attempt.close_events()
-        return await _settle(attempt, outcome)
+        job = await _settle(attempt, outcome)
+        return job
     except LeaseLost:
         attempt.end(Ending.LOST)
         await attempt.close_events()
         logger.warning("lease lost", extra=_fields(attempt))
         return None
+    finally:
+        if attempt.span is not None:
+            end_attempt(attempt.span, job)
 
 
 async def _drive(attempt: Attempt, poisoned_by: str | None) -> Outcome:
@@ -174,13 +184,19 @@ async def _watch_limit(attempt: Attempt, limit: timedelta) -> None:
     attempt.end(Ending.HARD_LIMIT)
 
 
+async def settle(attempt: Attempt, settlement: Settlement) -> Job:
+    """End the attempt in the store, after the calls that could not be booked before."""
+    await attempt.debts.pay()
+    return await attempt.store.settle_attempt(attempt.lease, settlement)
+
+
 async def _settle(attempt: Attempt, outcome: Outcome) -> Job:
     """Write the end of the attempt; holds on while the store has passing trouble."""
     settlement = settlement_of(attempt, outcome)
     wait = _SETTLE_WAIT_SECONDS
     for _ in range(_SETTLE_TRIES - 1):
         try:
-            job = await attempt.store.settle_attempt(attempt.lease, settlement)
+            job = await settle(attempt, settlement)
             break
         except StoreError as error:
             if not error.transient:
@@ -189,7 +205,7 @@ async def _settle(attempt: Attempt, outcome: Outcome) -> Job:
             await attempt.clock.sleep(wait)
             wait *= 2
     else:
-        job = await attempt.store.settle_attempt(attempt.lease, settlement)
+        job = await settle(attempt, settlement)
     logger.log(
         logging.WARNING if outcome.status is JobStatus.FAILED else logging.INFO,
         "attempt settled",

@@ -13,9 +13,11 @@ from holdfast import codec
 from holdfast.engine.functions import encode_arguments
 from holdfast.engine.isolation import check_isolated, run_isolated
 from holdfast.engine.pacing import LoopWatch
+from holdfast.engine.progress import step_group
 from holdfast.errors import FatalError, StepTimeoutError
 from holdfast.model import Isolation
 from holdfast.scope import StepScope, enter_step, leave_step
+from holdfast.telemetry.traces import start_step, under
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,7 +51,9 @@ async def run_once(attempt: Attempt, call: StepCall, tries: int) -> tuple[Any, b
         step_attempt=tries,
         priority=attempt.job.priority,
         tenant=attempt.job.tenant,
+        emit=attempt.emit,
         emit_delta=lambda text: attempt.add_delta(call.key, tries, text),
+        owe=attempt.debts.add,
     )
     loop = asyncio.get_running_loop()
     started = loop.call_later(
@@ -67,6 +71,15 @@ async def run_once(attempt: Attempt, call: StepCall, tries: int) -> tuple[Any, b
     finally:
         leave_step(token)
         started.cancel()
+
+
+async def run_once_traced(attempt: Attempt, call: StepCall, tries: int) -> tuple[Any, bytes, str | None]:
+    """Do as `run_once`, within a span of its own; for attempts that are traced."""
+    span = start_step(call.key, step_group(call.key), tries)
+    if span is None:
+        return await run_once(attempt, call, tries)
+    with under(span):
+        return await run_once(attempt, call, tries)
 
 
 async def _invoke_within(

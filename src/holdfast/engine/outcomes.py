@@ -78,7 +78,9 @@ def outcome_of_ending(attempt: Attempt, ending: Ending) -> Outcome:
             ),
         )
     waits = [wait for wait in attempt.waits_at_end if wait.reason is not None]
-    if ending is Ending.DRAIN or len(waits) < len(attempt.waits_at_end) or not waits:
+    # An attempt that owes bookings holds budget that it may be waiting for itself.
+    unsure = attempt.debts or len(waits) < len(attempt.waits_at_end) or not waits
+    if ending is Ending.DRAIN or unsure:
         return Outcome(status=JobStatus.QUEUED, counts=False)
     reasons = {wait.reason for wait in waits}
     dues = [wait.until for wait in waits if wait.until is not None]

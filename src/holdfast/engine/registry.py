@@ -25,6 +25,7 @@ from holdfast.errors import (
     UnserializableValueError,
 )
 from holdfast.model import Budget, Concurrency, RetryPolicy
+from holdfast.store.base import RESERVED_KIND_PREFIX
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -137,10 +138,15 @@ class KindOptions(TypedDict, total=False):
 
 
 class Registry:
-    """The job kinds of one application, by name."""
+    """The job kinds of one application, by name; beside them, Holdfast's own.
+
+    Its own kinds are run by workers like all others, but nobody submits them, and nothing here lists
+    them as the application's.
+    """
 
     def __init__(self) -> None:
         self._kinds: dict[str, JobKind] = {}
+        self._reserved: dict[str, JobKind] = {}
         self.keep: timedelta | None = None
         """How long jobs are kept once they have ended, unless their kind says so; None for always."""
 
@@ -150,9 +156,19 @@ class Registry:
         return tuple(sorted(self._kinds))
 
     @property
+    def runnable(self) -> tuple[str, ...]:
+        """What a worker can run: the registered kinds and Holdfast's own, sorted."""
+        return tuple(sorted((*self._kinds, *self._reserved)))
+
+    @property
+    def queues(self) -> tuple[str, ...]:
+        """The lines that jobs of all these kinds wait in, sorted."""
+        return tuple(sorted({self.find_runnable(kind).queue for kind in self.runnable}))
+
+    @property
     def retention(self) -> dict[str, timedelta]:
         """How long the jobs of each kind are kept once they have ended; without those kept for good."""
-        found = {name: self._kinds[name].keep or self.keep for name in self.names}
+        found = {name: self.find_runnable(name).keep or self.keep for name in self.runnable}
         return {name: keep for name, keep in found.items() if keep is not None}
 
     def __contains__(self, kind: str) -> bool:
@@ -168,6 +184,14 @@ class Registry:
             return self._kinds[kind]
         except KeyError:
             raise UnknownJobKindError(kind=kind, known=self.names) from None
+
+    def find_runnable(self, kind: str) -> JobKind:
+        """Return the kind, be it Holdfast's own.
+
+        Raises:
+            UnknownJobKindError: It is not registered.
+        """
+        return self._reserved.get(kind) or self.get(kind)
 
     def find(self, kind: str | Callable[..., Awaitable[Any]]) -> JobKind:
         """Return the kind by its name or by its function.
@@ -199,23 +223,39 @@ class Registry:
         if kind in self._kinds:
             raise DuplicateJobKindError(kind=kind)
         _check_kind_name(kind)
-        keep = options.get("keep")
-        if keep is not None and keep <= timedelta():
+        if kind.startswith(RESERVED_KIND_PREFIX):
             raise ConfigError(
-                f"job kind {kind!r} is to be kept for {keep}, which is no time at all",
-                hint="give keep=timedelta(days=30), or leave it out to keep its jobs",
+                f"job kind {kind!r} begins with {RESERVED_KIND_PREFIX!r}, which only Holdfast's own do",
+                hint="choose another name",
             )
-        input_type = _input_type(kind, function)
-        job_kind = JobKind(
-            kind=kind,
-            function=function,
-            queue=options.pop("queue", None) or kind,
-            input_type=input_type,
-            output_type=return_type(function),
-            **{name: value for name, value in options.items() if value is not None},
-        )
-        self._kinds[kind] = job_kind
+        job_kind = self._kinds[kind] = _job_kind(kind, function, options)
         return job_kind
+
+    def reserve(self, kind: str, function: Callable[..., Awaitable[Any]], **options: Any) -> JobKind:
+        """Register one of Holdfast's own kinds; registering it again replaces it.
+
+        Raises:
+            ConfigError: The function is not an `async def` of a context and at most one input.
+        """
+        job_kind = self._reserved[kind] = _job_kind(kind, function, options)
+        return job_kind
+
+
+def _job_kind(kind: str, function: Callable[..., Awaitable[Any]], options: dict[str, Any]) -> JobKind:
+    keep = options.get("keep")
+    if keep is not None and keep <= timedelta():
+        raise ConfigError(
+            f"job kind {kind!r} is to be kept for {keep}, which is no time at all",
+            hint="give keep=timedelta(days=30), or leave it out to keep its jobs",
+        )
+    return JobKind(
+        kind=kind,
+        function=function,
+        queue=options.pop("queue", None) or kind,
+        input_type=_input_type(kind, function),
+        output_type=return_type(function),
+        **{name: value for name, value in options.items() if value is not None},
+    )
 
 
 def _check_kind_name(kind: str) -> None:

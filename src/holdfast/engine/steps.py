@@ -14,7 +14,7 @@ from holdfast import codec
 from holdfast.engine.attempt import Ending
 from holdfast.engine.branches import Wait
 from holdfast.engine.functions import encode_arguments, reference_to
-from holdfast.engine.invocation import run_once
+from holdfast.engine.invocation import run_once, run_once_traced
 from holdfast.errors import (
     ArtifactError,
     BudgetExceededError,
@@ -83,7 +83,10 @@ async def run_step(attempt: Attempt, call: StepCall) -> Any:
             outcome = await _try(attempt, call, tally)
             if isinstance(outcome, _Result):
                 await store_checkpoint(attempt, await _checkpoint(attempt, call, outcome, tally))
-                return outcome.value
+            if attempt.debts:
+                await _pay_debts(attempt)
+        if isinstance(outcome, _Result):
+            return outcome.value
         await outcome()
 
 
@@ -150,6 +153,11 @@ def claim_key(attempt: Attempt, key: str) -> None:
         raise StepUsageError(
             f"step key {key!r:.80} is not a string of 1 to {KEY_CHARACTERS_MAX} characters",
             hint="name the step after what it does, e.g. 'outline'",
+        )
+    if not codec.is_storable(key):
+        raise StepUsageError(
+            f"step key {key!r} has a NUL character or half of a surrogate pair, which cannot be stored",
+            hint="remove it; for text from outside use a hash of it in the key",
         )
     if attempt.code_ended and not key.startswith(UNDO_KEY_PREFIX):
         # Code that the job function has let go of, such as a failed gather's siblings.
@@ -220,6 +228,18 @@ async def _insist(attempt: Attempt, key: str, write: Callable[[], Awaitable[T]])
     return await write()
 
 
+async def _pay_debts(attempt: Attempt) -> None:
+    """Book what met trouble of the store, if that has passed; else it waits for a later step."""
+    try:
+        await attempt.debts.pay()
+    except LeaseLost:
+        attempt.end(Ending.LOST)
+        raise
+    except StoreError as error:
+        if not error.transient:
+            raise
+
+
 async def wait_while_draining(attempt: Attempt) -> None:
     """Park the branch when the worker is draining: the attempt ends before this step starts."""
     if attempt.ending is not None:
@@ -278,7 +298,8 @@ async def _try(
     refused = False
     started = attempt.clock.monotonic()
     try:
-        value, text, type_name = await run_once(attempt, call, tally.tries)
+        run = run_once if attempt.span is None else run_once_traced
+        value, text, type_name = await run(attempt, call, tally.tries)
         return _Result(value, text, type_name, attempt.clock.monotonic() - started)
     except LeaseLost:
         attempt.end(Ending.LOST)
@@ -287,7 +308,7 @@ async def _try(
         refused = True
         tally.tries -= 1
         attempt.emit("budget.exceeded", {"key": call.key, "message": error.message})
-        return functools.partial(_wait_for_budget, attempt, changes)
+        return functools.partial(_wait_for_budget, attempt, changes, error.until)
     except LaneHeldError as error:
         tally.tries -= 1
         return functools.partial(wait_until, attempt, SuspendReason.QUOTA, error.until)
@@ -388,11 +409,23 @@ async def wait_until(attempt: Attempt, reason: SuspendReason, until: datetime) -
             await attempt.clock.sleep(left)
 
 
-async def _wait_for_budget(attempt: Attempt, changes: int) -> None:
-    """Wait until there may be more budget than when the attempt knew of `changes`.
+async def _wait_for_budget(attempt: Attempt, changes: int, until: datetime | None) -> None:
+    """Wait until there may be more budget than when the attempt knew of `changes`, or until `until`.
 
     Siblings in flight give back what they reserved and did not use; only when none is left does
     the job suspend until its budget is raised.
     """
-    with attempt.branches.waiting(Wait(reason=SuspendReason.BUDGET)):
-        await attempt.changed(changes)
+    with attempt.branches.waiting(Wait(reason=SuspendReason.BUDGET, until=until)):
+        if until is None:
+            await attempt.changed(changes)
+            return
+        left = max(0.0, (until - attempt.now()).total_seconds())
+        waits = {
+            asyncio.ensure_future(attempt.changed(changes)),
+            asyncio.ensure_future(attempt.clock.sleep(left)),
+        }
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for each in waits:
+                each.cancel()

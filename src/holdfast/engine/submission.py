@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Unpack
 
 from holdfast.errors import (
@@ -18,9 +20,10 @@ from holdfast.jobs import IDEMPOTENCY_KEY_CHARACTERS_MAX
 from holdfast.model import Dispatch, JobStatus
 from holdfast.store.base import NewJob
 from holdfast.store.hints import QUEUED
+from holdfast.telemetry import traces
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from holdfast.dispatch.base import Dispatcher
     from holdfast.engine.registry import Registry
@@ -67,10 +70,11 @@ class Submissions:
     ) -> Submitted:
         """Accept a job durably; see `JobClient.submit`. Tells whether it is a new one."""
         new = new_job(self._registry, kind, value, idempotency_key, options)
-        if within is not None:
-            return await self._enlist(within, new)
-        submitted = await self._store.insert_job(new)
-        await self.announce(submitted.job)
+        with submitting("job.submit", new) as traced:
+            if within is not None:
+                return await self._enlist(within, traced)
+            submitted = await self._store.insert_job(traced)
+            await self.announce(submitted.job)
         return submitted
 
     async def close(self) -> None:
@@ -166,3 +170,23 @@ def new_job(
         budget=options.get("budget") or job_kind.budget,
         delay=options.get("delay"),
     )
+
+
+@contextlib.contextmanager
+def submitting(operation: str, new: NewJob) -> Iterator[NewJob]:
+    """Give a job that is inserted in the block the trace that its attempts go on with."""
+    span = traces.start_span(f"{operation} {new.kind}", traces.Kind.PRODUCER)
+    if span is None:
+        yield _traced(new)
+        return
+    if span.is_recording():
+        span.set_attributes(
+            {traces.JOB_ID: new.job_id, traces.JOB_KIND: new.kind, traces.QUEUE: new.queue}
+        )
+    with traces.under(span):
+        yield _traced(new)
+
+
+def _traced(new: NewJob) -> NewJob:
+    traceparent = traces.current_traceparent()
+    return new if traceparent is None else replace(new, traceparent=traceparent)

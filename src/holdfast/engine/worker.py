@@ -11,7 +11,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from holdfast.engine.attempt import Attempt, Ending
-from holdfast.engine.executor import run_attempt
+from holdfast.engine.executor import run_attempt, settle
 from holdfast.engine.heartbeat import LEASE_SECONDS, Heartbeat, heartbeat_seconds
 from holdfast.engine.host import host_identity
 from holdfast.engine.intake import STORE_TROUBLE_SECONDS, Intake, LookingIntake, OfferedIntake
@@ -23,7 +23,7 @@ from holdfast.ids import new_id
 from holdfast.metrics import ATTEMPTS_ENDED, JOBS_CLAIMED, JOBS_RUNNING, LOOP_LAG, REPAIRS, SLOTS
 from holdfast.model import Dispatch, JobStatus
 from holdfast.store.base import ClaimRequest, Settlement, WorkerRecord
-from holdfast.store.hints import CANCEL, QUEUED, SIGNAL
+from holdfast.store.hints import CANCEL, QUEUED, SIGNAL, UNANNOUNCED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
@@ -132,7 +132,10 @@ class Worker:
         """
         await self._register()
         await self.rescuer.rescue_here()
-        roles = (*self._intake.roles, self.waker.run, self.rescuer.run, self._listen, self._measure)
+        roles = [*self._intake.roles, self.waker.run, self.rescuer.run, self._listen, self._measure]
+        if self._offers is not None:
+            # Where workers look into the store themselves, nothing has to be announced.
+            roles.append(self._announce_queued)
         for role in (*roles, *self.pruner.roles):
             self._tasks.append(asyncio.create_task(_guarded(self._services.clock, role)))
 
@@ -299,7 +302,7 @@ class Worker:
     ) -> Sequence[Claim]:
         request = ClaimRequest(
             worker_id=self.worker_id,
-            kinds=self._registry.names,
+            kinds=self._registry.runnable,
             queues=self._queues,
             limit=limit,
             job_id=job_id,
@@ -329,7 +332,7 @@ class Worker:
         return tuple(attempt.job.job_id for attempt in self._attempts.values())
 
     def _begin(self, claim: Claim) -> Running:
-        attempt = Attempt(claim, self._registry.get(claim.job.kind), self._services)
+        attempt = Attempt(claim, self._registry.find_runnable(claim.job.kind), self._services)
         task = asyncio.create_task(self._run(attempt, claim.poisoned_by), name=claim.job.job_id)
         self._attempts[task] = attempt
         JOBS_RUNNING.inc()
@@ -365,7 +368,7 @@ class Worker:
             await self._services.clock.sleep(STORE_TROUBLE_SECONDS)
             with contextlib.suppress(StoreError):
                 try:
-                    await self._store.settle_attempt(attempt.lease, settlement)
+                    await settle(attempt, settlement)
                 except LeaseLost:
                     logger.warning("lease lost", extra={"job_id": attempt.job.job_id})
                 return
@@ -389,6 +392,14 @@ class Worker:
                     self._announce_changes()
                 cancel.clear()
                 signal.clear()
+
+    async def _announce_queued(self) -> None:
+        """Have the waker announce at once what this process has queued beside what it was asked for."""
+        with self._store.hints.subscribe(UNANNOUNCED) as queued:
+            while True:
+                await queued.wait()
+                queued.clear()
+                self.waker.nudge()
 
     def _announce_changes(self) -> None:
         for attempt in self._attempts.values():

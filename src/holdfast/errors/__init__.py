@@ -6,13 +6,14 @@ HoldfastError(code, hint)
 │                          · JobFinishedError · JobNotFinishedError · NotAuthenticatedError
 │                          · AccessDeniedError · RequestTooLargeError · TooManyRequestsError
 │                          · ArtifactNotFoundError · KeyNotFoundError
-│                          · StreamsFullError · TooManyStreamsError
+│                          · StreamsFullError · TooManyStreamsError · WebhookNotFoundError
 ├── JobError               RetryLaterError · FatalError · StepFailedError · StepTimeoutError
 │                          · DuplicateStepError · StepUsageError · ValueTooLargeError
 │                          · UnserializableValueError · CheckpointTypeError · CheckpointConflictError
 │                          · BudgetExceededError · MapFailedError · IsolationError
 │                          · JobTimeoutError · SoftLimitError · PoisonJobError · JobFailedError
-│                          · JobCancelledError · SignalTimeoutError
+│                          · JobCancelledError · SignalTimeoutError · WebhookUndeliveredError
+│                          · WebhookRefusedError
 ├── StoreError             StoreUnavailableError (transient) · StoreFullError · StoreCorruptError
 │                          · SealedValueError
 ├── ArtifactError          ArtifactUnavailableError (transient)
@@ -53,6 +54,8 @@ from holdfast.errors.job import (
     StepUsageError,
     UnserializableValueError,
     ValueTooLargeError,
+    WebhookRefusedError,
+    WebhookUndeliveredError,
 )
 from holdfast.errors.llm import (
     AccountRefusedError,
@@ -86,6 +89,7 @@ from holdfast.errors.request import (
     TooManyRequestsError,
     TooManyStreamsError,
     UnknownJobKindError,
+    WebhookNotFoundError,
 )
 from holdfast.errors.seams import (
     ArtifactError,
@@ -160,4 +164,7 @@ __all__ = [
     "UnknownJobKindError",
     "UnserializableValueError",
     "ValueTooLargeError",
+    "WebhookNotFoundError",
+    "WebhookRefusedError",
+    "WebhookUndeliveredError",
 ]

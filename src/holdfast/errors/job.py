@@ -8,7 +8,7 @@ from holdfast.errors.base import HoldfastError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from datetime import timedelta
+    from datetime import datetime, timedelta
 
 
 class JobError(HoldfastError):
@@ -47,6 +47,9 @@ class StepFailedError(JobError):
         )
         self.step_key = step_key
         self.attempts = attempts
+        # Stored with the error, so that failures can be told apart by what was behind them.
+        self.cause = type(cause).__name__
+        self.cause_code = cause.code if isinstance(cause, HoldfastError) else "exception"
 
 
 class StepTimeoutError(JobError):
@@ -124,6 +127,11 @@ class BudgetExceededError(JobError):
 
     code = "budget_exceeded"
 
+    def __init__(self, message: str, *, hint: str = "", until: datetime | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.until = until
+        """When it is worth trying again although nobody has raised it; None for never."""
+
 
 class MapFailedError(JobError):
     """Some items of a map, or gathered children, failed for good; the others were finished."""
@@ -171,3 +179,23 @@ class JobCancelledError(JobError):
     """Raised to whoever waits for the output of a job that was cancelled."""
 
     code = "job_cancelled"
+
+
+class WebhookUndeliveredError(JobError):
+    """A webhook's receiver did not take a message; it is told again by the schedule."""
+
+    code = "webhook_undelivered"
+    transient = True
+
+    def __init__(
+        self, message: str, *, status: int | None = None, retry_after: timedelta | None = None
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.retry_after = retry_after
+
+
+class WebhookRefusedError(JobError):
+    """A webhook's URL leads where requests must not go."""
+
+    code = "webhook_refused"

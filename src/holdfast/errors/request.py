@@ -171,6 +171,19 @@ class KeyNotFoundError(RequestError):
         self.key_id = key_id
 
 
+class WebhookNotFoundError(RequestError):
+    """No webhook has that id."""
+
+    code = "webhook_not_found"
+
+    def __init__(self, *, webhook_id: str) -> None:
+        super().__init__(
+            f"webhook {webhook_id!r} does not exist",
+            hint="'holdfast webhooks list' shows those there are; one that answered 410 was deleted",
+        )
+        self.webhook_id = webhook_id
+
+
 class NotAuthenticatedError(RequestError):
     """The service does not know who is asking."""
 
@@ -189,7 +202,7 @@ class AccessDeniedError(RequestError):
 
     def __init__(self, *, name: str, action: str) -> None:
         super().__init__(
-            f"key {name!r} does not allow {action!r}", hint="use a key that was made with this action"
+            f"key {name!r} does not allow '{action}'", hint="use a key that was made with this action"
         )
         self.action = action
 
@@ -203,7 +216,7 @@ class StreamsFullError(RequestError):
     def __init__(self, *, limit: int) -> None:
         super().__init__(
             f"this server process has {limit} open streams, the most it may have",
-            hint="try again soon; run more server processes, or raise HOLDFAST_STREAMS_MAX",
+            hint="try again soon; run more servers, or raise HOLDFAST_STREAMS_MAX and 'ulimit -n'",
         )
         self.limit = limit
 

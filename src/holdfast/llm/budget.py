@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
@@ -13,8 +14,8 @@ from holdfast.llm.providers.base import TokenUsage
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
-    from holdfast.clock import Clock
     from holdfast.model import Lease
+    from holdfast.scope import StepScope
     from holdfast.store.base import CallIntent, CallOutcome
 
 T = TypeVar("T")
@@ -23,12 +24,6 @@ logger = logging.getLogger(__name__)
 
 STORE_TROUBLE = (StoreUnavailableError, StoreFullError)
 """What passes: it must not cost an answer that was paid for."""
-
-SETTLE_TRIES = 3
-"""Times a booking is tried while the store is away, before the call is left uncertain."""
-
-SETTLE_WAIT_SECONDS = 0.5
-"""Wait between those tries."""
 
 UNBROKEN_SECONDS_MAX = 5.0
 """How long a cancelled call may still take to be booked."""
@@ -51,26 +46,22 @@ def upper_bound(*, input_tokens: int, max_output_tokens: int) -> TokenUsage:
     return TokenUsage(input_tokens=input_tokens, output_tokens=max_output_tokens)
 
 
-async def book(ledger: Ledger, lease: Lease, call_id: str, outcome: CallOutcome, clock: Clock) -> None:
-    """Settle a call; a store that stays away leaves it reserved, to become uncertain.
+async def book(ledger: Ledger, scope: StepScope, call_id: str, outcome: CallOutcome) -> None:
+    """Settle a call; where the store has passing trouble, the attempt owes it that.
 
-    An answer that was paid for is worth more than its booking, so this raises neither
-    `StoreUnavailableError` nor `StoreFullError`.
+    An answer that was paid for is worth more than its booking: it goes on to its checkpoint, which
+    no time limit of the step cuts off.
 
     Raises:
         LeaseLost: The attempt no longer owns the job.
     """
-    tries = 0
-    while True:
-        try:
-            return await ledger.settle_call(lease, call_id, outcome)
-        except STORE_TROUBLE:
-            tries += 1
-            if tries == SETTLE_TRIES:
-                fields = {"job_id": lease.job_id, "call_id": call_id}
-                logger.warning("call left unbooked", extra=fields)
-                return None
-        await clock.sleep(SETTLE_WAIT_SECONDS)
+    settle = functools.partial(ledger.settle_call, scope.lease, call_id, outcome)
+    try:
+        await settle()
+    except STORE_TROUBLE as error:
+        fields = {"job_id": scope.lease.job_id, "call_id": call_id, "error": error.code}
+        logger.warning("booking delayed", extra=fields)
+        scope.owe(call_id, settle)
 
 
 async def unbroken(work: Coroutine[object, object, T]) -> T:

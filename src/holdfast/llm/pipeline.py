@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
@@ -11,7 +12,9 @@ from holdfast.llm.budget import book, unbroken, upper_bound
 from holdfast.llm.call import PaidCall, error_code
 from holdfast.llm.learning import LaneKeeper
 from holdfast.llm.limits import Limiter
+from holdfast.llm.observing import CallObserver, count_spent
 from holdfast.llm.pricing import PriceTable
+from holdfast.llm.providers.base import TokenUsage
 from holdfast.model import CallStatus
 from holdfast.store.base import CallIntent, CallOutcome
 
@@ -22,9 +25,12 @@ if TYPE_CHECKING:
     from holdfast.llm.budget import Ledger
     from holdfast.llm.config import LLMConfig
     from holdfast.llm.lanes import Lanes
-    from holdfast.llm.providers.base import ProviderReply, TokenUsage
+    from holdfast.llm.providers.base import ProviderReply
 
 logger = logging.getLogger(__name__)
+
+WAITING_AFTER_SECONDS = 1.0
+"""Waits for a lane that last longer are told in the job's events; there is no other trace of them."""
 
 
 class Pipeline:
@@ -45,18 +51,44 @@ class Pipeline:
         The lane comes before the intent, so that waiting calls reserve no money and the epoch is
         checked right before the request goes out. The body sets `call.reply`.
         """
-        await self.limiter.admit(call.lane_request, flow=call.flow, weight=call.weight)
+        await self._admit(call)
+        observer: CallObserver | None = None
         try:
             await unbroken(self._reserve(call))
             call.sent = True
+            observer = CallObserver(call)
             yield
         except BaseException as error:
+            if observer is not None:
+                observer.end(call.used_until(error), error)
             failure = await unbroken(self._book_failure(call, error))
             if failure is error:
                 raise
             raise failure from None
+        observer.end(TokenUsage() if call.reply is None else call.used(call.reply))
         if call.reply is not None:
             await unbroken(self._book_answer(call, call.reply))
+
+    async def _admit(self, call: PaidCall) -> None:
+        """Wait for the lane; of a wait that takes long, tell when it begins to be and when it ends."""
+        scope, began = call.scope, self._clock.monotonic()
+        if scope is None:
+            await self.limiter.admit(call.lane_request, flow=call.flow, weight=call.weight)
+            return
+        fields: dict[str, object] = {
+            "key": scope.step_key,
+            "step_attempt": scope.step_attempt,
+            "lane": call.lane_request.lane,
+        }
+        loop = asyncio.get_running_loop()
+        telling = loop.call_later(WAITING_AFTER_SECONDS, scope.emit, "step.waiting", fields)
+        try:
+            await self.limiter.admit(call.lane_request, flow=call.flow, weight=call.weight)
+        finally:
+            telling.cancel()
+        waited = self._clock.monotonic() - began
+        if waited >= WAITING_AFTER_SECONDS:
+            scope.emit("step.admitted", {**fields, "wait_seconds": round(waited, 3)})
 
     async def _reserve(self, call: PaidCall) -> None:
         if self._ledger is None or call.scope is None:
@@ -113,6 +145,8 @@ class Pipeline:
     async def _settle(
         self, call: PaidCall, status: CallStatus, used: TokenUsage, code: str | None
     ) -> None:
+        usd = self.prices.cost(call.model, call.provider, used)
+        count_spent(call, usd)
         if self._ledger is None or call.scope is None or not call.reserved:
             return
         outcome = CallOutcome(
@@ -120,8 +154,8 @@ class Pipeline:
             input_tokens=used.input_tokens,
             cached_tokens=used.cached_tokens,
             output_tokens=used.output_tokens,
-            usd=self.prices.cost(call.model, call.provider, used),
+            usd=usd,
             response_id=call.reply.response_id if call.reply is not None else None,
             error_code=code,
         )
-        await book(self._ledger, call.scope.lease, call.request.call_id, outcome, self._clock)
+        await book(self._ledger, call.scope, call.request.call_id, outcome)

@@ -10,20 +10,27 @@ from fastapi import APIRouter, FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
+from starlette.responses import RedirectResponse
 
 from holdfast.server import (
     artifacts,
+    console,
     errors_page,
     events,
+    exposition,
+    health,
     job_tokens,
     jobs,
     keys,
     kinds,
+    operations,
     records,
+    webhooks,
     websocket,
 )
 from holdfast.server.body_limit import BodyLimit
 from holdfast.server.guard import Guard
+from holdfast.server.observing import ObserveRequests
 from holdfast.server.openapi import DESCRIPTION, TAGS, DescribedApi
 from holdfast.server.problems import problem_of
 from holdfast.server.rate_limit import RateLimit
@@ -50,12 +57,13 @@ ROUTERS = (
     keys.router,
     events.router,
     websocket.router,
+    operations.router,
+    webhooks.router,
 )
 """All resources, each with its own path below `/api/v1`."""
 
-
-ROOT_ROUTERS = (errors_page.router,)
-"""What has a place of its own."""
+ROOT_ROUTERS = (health.router, exposition.router, errors_page.router, console.router)
+"""What is asked for at the root, by machines that know no versions and by people."""
 
 EXPOSED_HEADERS = (
     *("Location", "Retry-After", "ETag", "Idempotent-Replayed", "Content-Range", "Content-Disposition"),
@@ -85,12 +93,14 @@ def create_router(open_service: OpenService, guard: Guard | None = None) -> APIR
                 }
             finally:
                 service.closing.set()
+                await service.checks.close()
+                await service.fleet.close()
 
     router = APIRouter(lifespan=lifespan)
     for resource in ROUTERS:
         router.include_router(resource, prefix="/api/v1")
-    for page in ROOT_ROUTERS:
-        router.include_router(page)
+    for resource in ROOT_ROUTERS:
+        router.include_router(resource)
     return router
 
 
@@ -105,6 +115,8 @@ def create_api(open_service: OpenService, options: ServiceOptions) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         openapi_url="/openapi.json",
+        # Its spans hold paths and queries, and a query may hold a token; see `observing`.
+        telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     # Each goes around those before it: the last one sees a request first.
     api.add_middleware(BodyLimit, bytes_max=options.body_bytes_max)
@@ -119,10 +131,17 @@ def create_api(open_service: OpenService, options: ServiceOptions) -> FastAPI:
         )
     api.add_middleware(ResponseHeaders, https=options.public_url.startswith("https://"))
     api.include_router(create_router(open_service))
+    api.add_api_route("/", _to_console, include_in_schema=False)
     api.add_exception_handler(HTTPException, _told)
     api.add_exception_handler(RequestValidationError, _told)
     api.add_exception_handler(Exception, _told)
+    # Added last, so that it is around all others and sees what they answer.
+    api.add_middleware(ObserveRequests)
     return api
+
+
+async def _to_console() -> RedirectResponse:
+    return RedirectResponse("/console", 303)
 
 
 async def _told(_: Request, error: Exception) -> Response:

@@ -6,8 +6,9 @@ import re
 from collections.abc import AsyncIterator
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Header
+from fastapi import APIRouter, Header
 from pydantic import BaseModel, ConfigDict
+from starlette.convertors import Convertor, register_url_convertor
 from starlette.responses import Response, StreamingResponse
 
 from holdfast.artifacts.signing import disposition
@@ -18,11 +19,9 @@ from holdfast.server.auth import ContentReader, reach
 from holdfast.server.conditional import UnsatisfiableRangeError, matches, range_of
 from holdfast.server.problems import NOT_FOUND, Problem, ProblemRoute, problem
 from holdfast.server.schemas import ArtifactView, artifact_view
-from holdfast.server.service import Service, service_of
+from holdfast.server.service import Here, Service
 
 router = APIRouter(prefix="/jobs", tags=["artifacts"], route_class=ProblemRoute)
-
-Here = Annotated[Service, Depends(service_of)]
 
 _SHOWN = frozenset(
     {"application/pdf", "image/avif", "image/gif", "image/jpeg", "image/png", "image/webp", "text/plain"}
@@ -35,6 +34,21 @@ _ACTIVE = re.compile(r"html|xml|svg|script|css|wasm|shockwave|multipart", re.IGN
 _MEDIA_TYPE = re.compile(r"[a-z0-9][a-z0-9!#$&^_.+-]{0,126}/[a-z0-9][a-z0-9!#$&^_.+-]{0,126}")
 _BYTES = "application/octet-stream"
 _FILE_SCHEMA = {"schema": {"type": "string", "format": "binary"}, "example": "%PDF-1.7 …"}
+
+
+class _Anything(Convertor[str]):
+    """The rest of a path, whatever characters it has; Starlette's own stops at a line break."""
+
+    regex = "(?s:.*)"
+
+    def convert(self, value: str) -> str:
+        return value
+
+    def to_string(self, value: str) -> str:
+        return value
+
+
+register_url_convertor("anything", _Anything())
 
 
 class ArtifactList(BaseModel):
@@ -54,7 +68,7 @@ async def list_artifacts(job_id: str, here: Here, principal: ContentReader) -> A
 
 
 @router.get(
-    "/{job_id}/artifacts/{name:path}",
+    "/{job_id}/artifacts/{name:anything}",
     summary="Get an artifact",
     response_class=Response,
     responses={
@@ -77,7 +91,8 @@ async def get_artifact(
 ) -> Response:
     """Return the file's bytes; a browser shows it only if it is a PDF, a picture or plain text."""
     await reach(here, principal, job_id)
-    artifact = await here.records.find_artifact(job_id, name)
+    # PostgreSQL knows no NUL, not even to say that it is not there.
+    artifact = None if "\0" in name else await here.records.find_artifact(job_id, name)
     if artifact is None:
         raise ArtifactNotFoundError(job_id=job_id, name=name)
     etag = f'"{artifact.sha256}"'

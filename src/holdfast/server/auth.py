@@ -56,7 +56,7 @@ async def authenticate(connection: HTTPConnection) -> Principal:
         found = await find_session(service, connection.cookies[SESSION_COOKIE])
         if found is not None:
             return found
-    if service.options.open_access and _is_local(connection):
+    if service.options.open_access and is_local(connection):
         return OPERATOR
     raise NotAuthenticatedError("the request carries no key")
 
@@ -169,7 +169,7 @@ def _bearer(connection: HTTPConnection) -> str | None:
     return given.strip() or None if scheme.lower() == "bearer" else None
 
 
-def _is_local(connection: HTTPConnection) -> bool:
+def is_local(connection: HTTPConnection) -> bool:
     """Whether a request was meant for this machine, and not brought by a page of another site.
 
     A name that resolves to 127.0.0.1 lets any web page reach a loopback port; its requests carry

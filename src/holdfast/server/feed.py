@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 
     from holdfast.clock import Clock
+    from holdfast.errors import HoldfastError
     from holdfast.model import Event
     from holdfast.store.base import Store
     from holdfast.store.service import Position, ServiceStore
@@ -79,13 +80,16 @@ class Tail:
         """Number of the last event that was read; None until the log has been looked at."""
         self.ended = False
         """Whether that is the last event of a job that has ended."""
-        self.lost = False
-        """Whether the log cannot be read any more: deleted, or sealed with a key that is not here."""
+        self.lost: HoldfastError | None = None
+        """Why the log cannot be read any more: deleted, or sealed with a key that is not here."""
         self.followers = 0
+        self.beats = 0
+        """How often followers were woken only to show that they live."""
         self._after = after
         self._frames: deque[Frame] = deque()
         self._bytes = 0
-        self._turned = asyncio.Event()
+        self._waiting: list[asyncio.Future[None]] = []
+        self._quiet = False
 
     def look(self, position: Position) -> bool:
         """Take note of how far the log goes; whether there is something to read."""
@@ -107,9 +111,9 @@ class Tail:
         self._judge(position)
         self.wake()
 
-    def lose(self) -> None:
-        """Tell all followers that nothing more will come."""
-        self.lost = True
+    def lose(self, error: HoldfastError) -> None:
+        """Tell all followers why nothing more will come."""
+        self.lost = error
         self.wake()
 
     def reaches(self, after: int) -> bool:
@@ -121,14 +125,27 @@ class Tail:
         missing = min((self.seq or 0) - after, len(self._frames))
         return [self._frames[index] for index in range(-missing, 0)]
 
-    async def turned(self) -> None:
-        """Return once something has changed since this call."""
-        await self._turned.wait()
+    def turned(self) -> asyncio.Future[None]:
+        """Return what is done once something has changed since this call."""
+        # A future for each: thousands wait, and an Event and a timeout cost several times as much.
+        waiting = asyncio.get_running_loop().create_future()
+        self._waiting.append(waiting)
+        return waiting
 
     def wake(self) -> None:
         """Have all followers look again."""
-        turned, self._turned = self._turned, asyncio.Event()
-        turned.set()
+        self._quiet = False
+        woken, self._waiting = self._waiting, []
+        for waiting in woken:
+            if not waiting.done():
+                waiting.set_result(None)
+
+    def beat(self) -> None:
+        """Have all followers show that they live if nothing has happened since the last beat."""
+        if self._quiet:
+            self.beats += 1
+            self.wake()
+        self._quiet = True
 
     def _judge(self, position: Position) -> None:
         # What ends a job is its last event; a retry adds another one.
@@ -141,68 +158,65 @@ class Tail:
 class Follower:
     """One client's place in the log of one job."""
 
-    def __init__(self, feed: Feed, tail: Tail, after: int) -> None:
+    def __init__(self, feed: Feed, tail: Tail, after: int, known: int) -> None:
         self.after = after
         """Number of the last event that it was given."""
+        self._known = known
         self._feed = feed
         self._tail = tail
 
     @property
     def finished(self) -> bool:
         """Whether it has been given everything, up to the last event of a job that has ended."""
-        return self._tail.ended and self.after >= (self._tail.seq or 0)
+        seq = self._tail.seq or 0
+        # A job that was retried just now has ended only to those who have not heard of it yet.
+        return self._tail.ended and self.after >= seq >= self._known
 
-    async def next(self, patience_seconds: float) -> Sequence[Frame]:
+    async def next(self) -> Sequence[Frame]:
         """Return what comes next in order, as soon as there is something.
 
         Returns:
-            Nothing when that takes longer than `patience_seconds`, when it is finished, and when the
+            Nothing when it is time to show that the stream lives, when it is finished, and when the
             feed closes.
 
         Raises:
             JobNotFoundError: The job was deleted.
             SealedValueError: An event cannot be opened.
         """
-        try:
-            async with asyncio.timeout(patience_seconds):
-                while not (self._feed.closed or self.finished):
-                    if frames := await self._missing():
-                        self.after = frames[-1].seq
-                        return frames
-        except TimeoutError:
-            pass
+        tail, feed = self._tail, self._feed
+        beats = tail.beats
+        while not (feed.closed or self.finished) and tail.beats == beats:
+            if tail.lost is not None:
+                raise tail.lost.with_traceback(None)  # it is told to many
+            if tail.seq is None or self.after >= tail.seq:
+                await tail.turned()
+                continue
+            reached = tail.reaches(self.after)
+            frames = tail.since(self.after) if reached else await feed.page(tail.job_id, self.after)
+            if frames:
+                self.after = frames[-1].seq
+                return frames
         return ()
-
-    async def _missing(self) -> Sequence[Frame]:
-        """Return what it lacks; nothing if it had to wait, and may look again."""
-        tail = self._tail
-        if tail.lost:
-            raise JobNotFoundError(job_id=tail.job_id)
-        if tail.reaches(self.after):
-            frames = tail.since(self.after)
-        elif tail.seq is None:
-            frames = []
-        else:
-            return await self._feed.page(tail.job_id, self.after)
-        if not frames:
-            await tail.turned()
-        return frames
 
 
 class Feed:
     """Reads the logs of all followed jobs while it runs."""
 
-    def __init__(self, store: Store, records: ServiceStore, clock: Clock) -> None:
+    def __init__(
+        self, store: Store, records: ServiceStore, clock: Clock, *, heartbeat_seconds: float = 15.0
+    ) -> None:
         """Describe a feed.
 
         Args:
             store: Where events are read.
             records: Where is asked how far logs go.
-            clock: Paces what is tried again.
+            clock: Paces what is tried again, and heartbeats.
+            heartbeat_seconds: How long followers may have nothing to tell.
         """
         self._store = store
         self._records = records
         self._clock = clock
+        self._heartbeat_seconds = heartbeat_seconds
         self._inbox = Inbox(store.hints)
         self._tails: dict[str, Tail] = {}
         self._paging = asyncio.Semaphore(READS_AT_ONCE)
@@ -215,6 +229,7 @@ class Feed:
         """Feed the followers; once `closing` is set, have them leave."""
         tasks = [
             asyncio.create_task(self._run(), name="holdfast-feed"),
+            asyncio.create_task(self._beat(), name="holdfast-feed-beat"),
             asyncio.create_task(self._close_with(closing), name="holdfast-feed-closing"),
         ]
         try:
@@ -226,15 +241,21 @@ class Feed:
             await asyncio.wait(tasks)
 
     @contextlib.contextmanager
-    def follow(self, job_id: str, after: int) -> Iterator[Follower]:
-        """Give a place in the log of a job, behind the event of this number."""
+    def follow(self, job_id: str, after: int, *, known: int = 0) -> Iterator[Follower]:
+        """Give a place in the log of a job.
+
+        Args:
+            job_id: Whose.
+            after: Number of the last event that the client has.
+            known: Number of an event that the log is known to hold, and that there is to wait for.
+        """
         tail = self._tails.get(job_id)
         if tail is None:
             tail = self._tails[job_id] = Tail(job_id, after)
             self._inbox.add(job_id)
         tail.followers += 1
         try:
-            yield Follower(self, tail, after)
+            yield Follower(self, tail, after, known)
         finally:
             tail.followers -= 1
             if not tail.followers:
@@ -289,7 +310,7 @@ class Feed:
         if tail is None:
             return None
         if job_id not in positions:
-            self._lose(tail)
+            self._lose(tail, JobNotFoundError(job_id=job_id))
             return None
         return tail if tail.look(positions[job_id]) else None
 
@@ -297,15 +318,15 @@ class Feed:
         try:
             events = await self._store.read_events(tail.job_id, after=tail.seq or 0, limit=PAGE_EVENTS)
         except (JobNotFoundError, SealedValueError) as error:
-            logger.warning("log lost", extra={"job_id": tail.job_id, "error": error.code})
-            self._lose(tail)
+            self._lose(tail, error)
             return
         tail.grow(map(frame_of, events), position)
         if (tail.seq or 0) < position.event_seq and tail.job_id in self._tails:
             self._inbox.put((tail.job_id,))
 
-    def _lose(self, tail: Tail) -> None:
-        tail.lose()
+    def _lose(self, tail: Tail, error: HoldfastError) -> None:
+        logger.info("log lost", extra={"job_id": tail.job_id, "error": error.code})
+        tail.lose(error)
         self._forget(tail)
 
     def _forget(self, tail: Tail) -> None:
@@ -318,6 +339,13 @@ class Feed:
         if not self._troubled:
             logger.warning("streams wait for the store", extra={"error": error.code})
         self._troubled = True
+
+    async def _beat(self) -> None:
+        while True:
+            # A tail is quiet for one beat before the second one wakes its followers.
+            await self._clock.sleep(self._heartbeat_seconds / 2)
+            for tail in list(self._tails.values()):
+                tail.beat()
 
     async def _close_with(self, closing: asyncio.Event) -> None:
         await closing.wait()

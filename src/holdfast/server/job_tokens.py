@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Annotated
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter
 
 from holdfast.server.auth import ContentOwner, reach
 from holdfast.server.problems import NOT_FOUND, ProblemRoute
 from holdfast.server.schemas import TokenRequest, TokenView
-from holdfast.server.service import Service, service_of
+from holdfast.server.service import Here
 from holdfast.server.tokens import JOB_TOKEN_LIFETIME
 
 router = APIRouter(prefix="/jobs", tags=["jobs"], route_class=ProblemRoute)
-
-Here = Annotated[Service, Depends(service_of)]
 
 
 @router.post("/{job_id}/tokens", status_code=201, summary="Make a job's token", responses=NOT_FOUND)

@@ -6,13 +6,14 @@ import hashlib
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated
 
-from fastapi import APIRouter, Depends, Header, Query
+from fastapi import APIRouter, Header, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
 from holdfast.engine.progress import with_family_progress
 from holdfast.errors import AccessDeniedError, UnknownJobKindError
 from holdfast.model import Budget
+from holdfast.server.access import Action, Principal
 from holdfast.server.auth import Controller, Lister, Reader, Submitter, reach
 from holdfast.server.conditional import matches
 from holdfast.server.problems import CONFLICT, NOT_FOUND, ProblemRoute
@@ -27,7 +28,7 @@ from holdfast.server.schemas import (
     Submission,
     view_of,
 )
-from holdfast.server.service import Service, service_of
+from holdfast.server.service import Here
 from holdfast.store.base import JobQuery
 
 if TYPE_CHECKING:
@@ -36,8 +37,6 @@ if TYPE_CHECKING:
     from holdfast.model import Job
 
 router = APIRouter(prefix="/jobs", tags=["jobs"], route_class=ProblemRoute)
-
-Here = Annotated[Service, Depends(service_of)]
 
 _POLLS = ((30, 2), (300, 5))
 """Until so many seconds after its submission, a job should be asked for every so many seconds."""
@@ -50,6 +49,7 @@ _LOCATION = {"Location": {"description": "Where the job is.", "schema": {"type":
     "",
     status_code=202,
     summary="Submit a job",
+    response_model=JobView,
     responses={
         202: {
             "headers": {
@@ -63,10 +63,9 @@ _LOCATION = {"Location": {"description": "Where the job is.", "schema": {"type":
         **CONFLICT,
     },
 )
-async def submit_job(  # noqa: PLR0917 - one for each place that FastAPI fills
+async def submit_job(
     submission: Submission,
     request: Request,
-    response: Response,
     here: Here,
     principal: Submitter,
     idempotency_key: Annotated[
@@ -75,7 +74,7 @@ async def submit_job(  # noqa: PLR0917 - one for each place that FastAPI fills
             description="1 to 255 characters; the same key with the same request gives the same job."
         ),
     ] = None,
-) -> JobView:
+) -> Response:
     """Accept a job: once this has answered, it will reach an end, whatever dies.
 
     The answer waits for the disk, never for a worker or a broker.
@@ -98,10 +97,10 @@ async def submit_job(  # noqa: PLR0917 - one for each place that FastAPI fills
         concurrency_key=submission.concurrency_key,
         delay=None if delay is None else timedelta(seconds=delay),
     )
-    response.headers["Location"] = f"{request.url.path.rstrip('/')}/{submitted.job.job_id}"
+    headers = {"Location": f"{request.url.path.rstrip('/')}/{submitted.job.job_id}"}
     if not submitted.created:
-        response.headers["Idempotent-Replayed"] = "true"
-    return view_of(submitted.job, principal)
+        headers["Idempotent-Replayed"] = "true"
+    return _answer(submitted.job, principal, 202, headers)
 
 
 @router.get("", summary="List jobs")
@@ -150,58 +149,58 @@ async def list_jobs(here: Here, principal: Lister, filters: Annotated[JobFilters
         **NOT_FOUND,
     },
 )
-async def get_job(
-    job_id: str,
-    request: Request,
-    response: Response,
-    here: Here,
-    principal: Reader,
-) -> JobView | Response:
+async def get_job(job_id: str, request: Request, here: Here, principal: Reader) -> Response:
     """Return a job: status, progress, usage; input and output only to who may see content."""
     job = await with_family_progress(here.store, await reach(here, principal, job_id))
-    view = view_of(job, principal)
-    headers = {"ETag": _etag(view, job)}
+    headers = {"ETag": _etag(job, principal)}
     if not job.status.terminal:
         headers["Retry-After"] = str(_poll_seconds(job, here.clock.now()))
     if matches(request.headers.get("if-none-match"), headers["ETag"]):
         return Response(status_code=304, headers=headers)
-    response.headers.update(headers)
-    return view
+    return _answer(job, principal, 200, headers)
 
 
 @router.post(
-    "/{job_id}/cancel", status_code=202, summary="Cancel a job", responses={**NOT_FOUND, **CONFLICT}
+    "/{job_id}/cancel",
+    status_code=202,
+    summary="Cancel a job",
+    response_model=JobView,
+    responses={**NOT_FOUND, **CONFLICT},
 )
-async def cancel_job(job_id: str, here: Here, principal: Controller) -> JobView:
+async def cancel_job(job_id: str, here: Here, principal: Controller) -> Response:
     """Ask for the job's end; its worker acts within a second. Repeating it changes nothing."""
     await reach(here, principal, job_id)
-    return view_of(await here.client.cancel(job_id), principal)
+    return _answer(await here.client.cancel(job_id), principal, 202)
 
 
 @router.post(
-    "/{job_id}/retry", status_code=202, summary="Retry a job", responses={**NOT_FOUND, **CONFLICT}
+    "/{job_id}/retry",
+    status_code=202,
+    summary="Retry a job",
+    response_model=JobView,
+    responses={**NOT_FOUND, **CONFLICT},
 )
-async def retry_job(job_id: str, here: Here, principal: Controller) -> JobView:
+async def retry_job(job_id: str, here: Here, principal: Controller) -> Response:
     """Run a failed or cancelled job again from where it ended; finished steps stay."""
     await reach(here, principal, job_id)
-    return view_of(await here.client.retry(job_id), principal)
+    return _answer(await here.client.retry(job_id), principal, 202)
 
 
 @router.post(
     "/{job_id}/fork",
     status_code=202,
     summary="Fork a job",
+    response_model=JobView,
     responses={202: {"headers": _LOCATION}, **NOT_FOUND},
 )
 async def fork_job(
     job_id: str,
     *,
     request: Request,
-    response: Response,
     here: Here,
     principal: Submitter,
     fork: ForkRequest | None = None,
-) -> JobView:
+) -> Response:
     """Queue a copy of a job that keeps its finished steps, or only those named."""
     source = await reach(here, principal, job_id)
     fork = fork or ForkRequest()
@@ -209,8 +208,7 @@ async def fork_job(
         job_id, keep=fork.keep, value=fork.input, budget=_budget(fork, source.budget)
     )
     jobs = request.url.path.removesuffix("/fork").rpartition("/")[0]
-    response.headers["Location"] = f"{jobs}/{job.job_id}"
-    return view_of(job, principal)
+    return _answer(job, principal, 202, {"Location": f"{jobs}/{job.job_id}"})
 
 
 @router.post(
@@ -224,12 +222,17 @@ async def signal_job(
     return SignalAccepted(seq=await here.client.signal(job_id, signal.name, signal.payload))
 
 
-@router.put("/{job_id}/budget", summary="Set a job's budget", responses={**NOT_FOUND, **CONFLICT})
-async def set_budget(job_id: str, budget: BudgetRequest, here: Here, principal: Controller) -> JobView:
+@router.put(
+    "/{job_id}/budget",
+    summary="Set a job's budget",
+    response_model=JobView,
+    responses={**NOT_FOUND, **CONFLICT},
+)
+async def set_budget(job_id: str, budget: BudgetRequest, here: Here, principal: Controller) -> Response:
     """Replace both limits; a job that waits for budget goes on."""
     await reach(here, principal, job_id)
     changed = await here.client.set_budget(job_id, Budget(usd=budget.usd, tokens=budget.tokens))
-    return view_of(changed, principal)
+    return _answer(changed, principal, 200)
 
 
 def _budget(asked: Submission | ForkRequest, default: Budget) -> Budget:
@@ -246,9 +249,21 @@ def _poll_seconds(job: Job, now: datetime) -> int:
     return next((seconds for until, seconds in _POLLS if age < until), _POLL_LATER)
 
 
-def _etag(view: JobView, job: Job) -> str:
+def _answer(
+    job: Job, principal: Principal, status_code: int, headers: dict[str, str] | None = None
+) -> Response:
+    """Return a job with its input and output as they are stored: they may be large, and nested deep."""
+    shown = Action.CONTENT in principal.actions
+    view = view_of(job, principal, content=False).model_dump_json(exclude={"input", "output"})
+    parts = (
+        *(view.encode().removesuffix(b"}"), b',"input":', job.input if shown and job.input else b"null"),
+        *(b',"output":', job.output if shown and job.output is not None else b"null", b"}"),
+    )
+    return Response(b"".join(parts), status_code, headers, media_type="application/json")
+
+
+def _etag(job: Job, principal: Principal) -> str:
     """Return what changes when the answer does; progress and usage may, without an event."""
-    told = view.model_dump_json(include={"status", "progress", "usage", "cancel_requested_at"})
-    shown = view.input is not None or view.output is not None
-    mark = hashlib.sha256(f"{job.job_id} {job.event_seq} {shown} {told}".encode()).hexdigest()
-    return f'W/"{mark[:32]}"'
+    shown = Action.CONTENT in principal.actions
+    told = (job.event_seq, job.status, shown, job.progress, job.usage, job.cancel_requested_at)
+    return f'W/"{hashlib.sha256(f"{job.job_id} {told}".encode()).hexdigest()[:32]}"'

@@ -5,21 +5,19 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Annotated
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 
 from holdfast.errors import AccessDeniedError, KeyNotFoundError
-from holdfast.server import examples
-from holdfast.server.access import Action, make_key
+from holdfast.server import access, examples
+from holdfast.server.access import Action
 from holdfast.server.auth import Admin
 from holdfast.server.problems import NOT_FOUND, ProblemRoute
 from holdfast.server.schemas import Name
-from holdfast.server.service import Service, service_of
+from holdfast.server.service import Here
 from holdfast.store.service import ApiKey
 
 router = APIRouter(prefix="/keys", tags=["keys"], route_class=ProblemRoute)
-
-Here = Annotated[Service, Depends(service_of)]
 
 _DAYS_MAX = 36_500
 
@@ -78,9 +76,9 @@ async def list_keys(here: Here, principal: Admin) -> KeyList:
 
 
 @router.post("", status_code=201, summary="Make a key")
-async def make_a_key(asked: NewKey, here: Here, principal: Admin) -> MadeKey:
+async def make_key(asked: NewKey, here: Here, principal: Admin) -> MadeKey:
     """Make a key and show it, for the only time. It can allow no more than the caller's own."""
-    key, kept = make_key(
+    key, kept = access.make_key(
         name=asked.name,
         actions=asked.actions,
         at=here.clock.now(),

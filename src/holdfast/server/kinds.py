@@ -5,10 +5,10 @@ from __future__ import annotations
 import functools
 from datetime import timedelta
 from decimal import Decimal
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import pydantic
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 
 from holdfast.codec import type_adapter
@@ -16,11 +16,9 @@ from holdfast.engine.registry import JobKind
 from holdfast.server import examples
 from holdfast.server.auth import Lister
 from holdfast.server.problems import ProblemRoute
-from holdfast.server.service import Service, service_of
+from holdfast.server.service import Here
 
 router = APIRouter(prefix="/kinds", tags=["kinds"], route_class=ProblemRoute)
-
-Here = Annotated[Service, Depends(service_of)]
 Schema = dict[str, Any]
 
 

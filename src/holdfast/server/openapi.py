@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from fastapi import FastAPI
+from pydantic import BaseModel
 
 from holdfast.server.problems import MEDIA_TYPE
 
@@ -32,11 +34,32 @@ class DescribedApi(FastAPI):
     def openapi(self) -> dict[str, Any]:
         if self.openapi_schema is None:
             schema = super().openapi()
+            _restore_examples(schema["components"]["schemas"])
             for path in schema["paths"].values():
                 for operation in path.values():
-                    for response in operation["responses"].values():
-                        content = response.get("content", {})
-                        if content.get("application/json", {}).get("schema") == _PROBLEM:
-                            content[MEDIA_TYPE] = content.pop("application/json")
+                    _tell_problems(operation["responses"])
             self.openapi_schema = schema
         return self.openapi_schema
+
+
+def _tell_problems(responses: dict[str, Any]) -> None:
+    for response in responses.values():
+        content = response.get("content", {})
+        if content.get("application/json", {}).get("schema") == _PROBLEM:
+            content[MEDIA_TYPE] = content.pop("application/json")
+
+
+def _restore_examples(schemas: dict[str, Any]) -> None:
+    """Put examples in again as they were written: FastAPI leaves out what is null in them."""
+    for model in _models(BaseModel):
+        extra = model.model_config.get("json_schema_extra")
+        if model.__name__ in schemas and isinstance(extra, dict) and "examples" in extra:
+            schemas[model.__name__]["examples"] = extra["examples"]
+
+
+def _models(base: type[BaseModel]) -> Iterator[type[BaseModel]]:
+    """Yield all models of ours."""
+    for model in base.__subclasses__():
+        if model.__module__.startswith("holdfast."):
+            yield model
+        yield from _models(model)

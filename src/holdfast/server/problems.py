@@ -37,6 +37,7 @@ from holdfast.errors import (
     UnknownJobKindError,
     UnserializableValueError,
     ValueTooLargeError,
+    WebhookNotFoundError,
 )
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ _STATUS: tuple[tuple[type[HoldfastError], int], ...] = (
     (JobNotFoundError, 404),
     (ArtifactNotFoundError, 404),
     (KeyNotFoundError, 404),
+    (WebhookNotFoundError, 404),
     (IdempotencyConflictError, 409),
     (JobFinishedError, 409),
     (JobNotFinishedError, 409),

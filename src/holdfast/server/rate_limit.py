@@ -26,6 +26,7 @@ CALLERS_MAX = 10_000
 """Callers that are remembered; the one that asked least recently is forgotten."""
 
 _MINUTE = 60.0
+_ROUNDING = 1e-9
 _TRY_LATER = 1013
 """Code that closes a WebSocket for now."""
 
@@ -74,7 +75,7 @@ class SlidingWindows:
         counts.turn(int(minute))
         share = gone / _MINUTE
         used = counts.before * (1 - share) + counts.now
-        if used + 1 > self._limit:
+        if used + 1 > self._limit + _ROUNDING:
             return Verdict(passes=False, remaining=0, reset_seconds=self._wait(counts, share))
         counts.now += 1
         left = math.floor(self._limit - used - 1)
@@ -148,10 +149,10 @@ class RateLimit:
 def _caller(scope: Scope, service: Service) -> str:
     scheme, _, key = Headers(scope=scope).get("authorization", "").partition(" ")
     name = service.good_keys.name_of(key.strip()) if scheme.lower() == "bearer" else None
-    return name or _network(scope["client"][0] if scope.get("client") else "")
+    return name or network_of(scope["client"][0] if scope.get("client") else "")
 
 
-def _network(host: str) -> str:
+def network_of(host: str) -> str:
     """Return what stands for an address: of IPv6 the half that one customer of a provider gets."""
     if ":" not in host:
         return host

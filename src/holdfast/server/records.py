@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime
 from decimal import Decimal
-from typing import Annotated
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 
 from holdfast.model import Call, CallStatus, Checkpoint
@@ -15,11 +14,9 @@ from holdfast.server import examples
 from holdfast.server.auth import Reader, reach
 from holdfast.server.problems import NOT_FOUND, ProblemRoute
 from holdfast.server.schemas import ArtifactView, UsageView, artifact_view, usage_view
-from holdfast.server.service import Service, service_of
+from holdfast.server.service import Here
 
 router = APIRouter(prefix="/jobs", tags=["jobs"], route_class=ProblemRoute)
-
-Here = Annotated[Service, Depends(service_of)]
 
 
 class StepView(BaseModel):
@@ -106,7 +103,7 @@ async def get_usage(job_id: str, here: Here, principal: Reader) -> UsageReport:
     calls = (await here.store.get_records(job_id)).calls
     return UsageReport(
         usage=usage_view(job.usage),
-        by_model=_by_model(calls),
+        by_model=sums_by_model(calls),
         possibly_paid_twice=[_call_view(call) for call in calls if call.status.repeats],
         calls=[_call_view(call) for call in calls],
     )
@@ -130,7 +127,8 @@ def _call_view(call: Call) -> CallView:
     return CallView(**{name: getattr(call, name) for name in CallView.model_fields})
 
 
-def _by_model(calls: Iterable[Call]) -> list[ModelUsageView]:
+def sums_by_model(calls: Iterable[Call]) -> list[ModelUsageView]:
+    """Return what the calls of each model come to, by name."""
     sums: dict[tuple[str, str], ModelUsageView] = {}
     for call in calls:
         of = sums.setdefault(

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
+from fastapi import Depends
 from starlette.requests import HTTPConnection
 
+from holdfast.server.checks import Checks
+from holdfast.server.fleet import FleetWatch
 from holdfast.server.rate_limit import GoodKeys
+from holdfast.server.tries import Tries
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from ipaddress import IPv4Network, IPv6Network
+
     from holdfast.clock import Clock
     from holdfast.engine.client import JobClient
     from holdfast.engine.registry import Registry
@@ -35,6 +42,7 @@ class ServiceOptions:
     """How long a stream may be silent before a comment is sent, so that no proxy cuts it."""
     recheck_seconds: float = 30.0
     """How long a stream goes on after its key was revoked."""
+    webhook_networks: tuple[IPv4Network | IPv6Network, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +57,14 @@ class Service:
     options: ServiceOptions
     tokens: Tokens
     good_keys: GoodKeys = field(default_factory=GoodKeys)
+    sign_ins: Tries = field(default_factory=lambda: Tries(limit=10, seconds=60))
+    """Failed tries to sign in to the console, by address."""
+    troubles: Callable[[], Sequence[str]] = tuple
+    """Gives what is wrong with this process that a restart may cure."""
+    reach_broker: Callable[[], None] | None = None
+    """Connects to the broker, blocking, and raises if that cannot be done; None where there is none."""
+    checks: Checks = field(default_factory=Checks)
+    fleet: FleetWatch = field(default_factory=FleetWatch)
     closing: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the server begins to stop: streams end, so that their clients go elsewhere."""
 
@@ -57,3 +73,12 @@ def service_of(connection: HTTPConnection) -> Service:
     """Return the service that a request or socket came to; it is put there by the router's lifespan."""
     found: Service = connection.state.holdfast
     return found
+
+
+async def _service_here(connection: HTTPConnection) -> Service:
+    # Asynchronous, because FastAPI calls what is not in a thread, for every request.
+    return service_of(connection)
+
+
+Here = Annotated[Service, Depends(_service_here)]
+"""The service, as a parameter of a route."""

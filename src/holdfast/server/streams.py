@@ -16,9 +16,11 @@ from holdfast.errors import (
     StreamsFullError,
     TooManyStreamsError,
 )
+from holdfast.metrics import STREAMS_OPEN
 from holdfast.server.access import Action
 from holdfast.server.auth import permitted, reach
 from holdfast.server.feed import Feed
+from holdfast.server.open_files import OTHERS_MAX, open_files_max
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Sequence
@@ -36,8 +38,15 @@ class Streams:
 
     def __init__(self, service: Service) -> None:
         self._service = service
-        self._feed = Feed(service.store, service.records, service.clock)
+        self._feed = Feed(
+            service.store,
+            service.records,
+            service.clock,
+            heartbeat_seconds=service.options.heartbeat_seconds,
+        )
         self._open: Counter[tuple[str, str | None]] = Counter()
+        # Refused with words rather than by a connection that cannot be accepted.
+        self._max = max(1, min(service.options.streams_max, open_files_max() - OTHERS_MAX))
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[Streams]:
@@ -69,20 +78,23 @@ class Streams:
                 hint="go on from an id that a stream of this job has sent, or from the start",
             )
         stack.enter_context(self._seat(principal))
-        return Stream(self._service, connection, stack.enter_context(self._feed.follow(job_id, after)))
+        follower = stack.enter_context(self._feed.follow(job_id, after, known=job.event_seq))
+        return Stream(self._service, connection, follower)
 
     @contextlib.contextmanager
     def _seat(self, principal: Principal) -> Iterator[None]:
         options = self._service.options
         client = (principal.name, principal.job_id)
-        if self._open.total() >= options.streams_max:
-            raise StreamsFullError(limit=options.streams_max)
+        if self._open.total() >= self._max:
+            raise StreamsFullError(limit=self._max)
         if self._open[client] >= options.client_streams_max:
             raise TooManyStreamsError(name=principal.name, limit=options.client_streams_max)
         self._open[client] += 1
+        STREAMS_OPEN.inc()
         try:
             yield
         finally:
+            STREAMS_OPEN.dec()
             self._open[client] -= 1
             if not self._open[client]:
                 del self._open[client]
@@ -115,7 +127,7 @@ class Stream:
         closing = self._service.closing
         check_at = clock.monotonic() + options.recheck_seconds
         while not closing.is_set() and not follower.finished:
-            frames = await follower.next(options.heartbeat_seconds)
+            frames = await follower.next()
             if clock.monotonic() >= check_at:
                 await self._check()
                 check_at = clock.monotonic() + options.recheck_seconds

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from itsdangerous import BadData, URLSafeSerializer
+from itsdangerous import BadData, Signer, URLSafeSerializer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,6 +49,17 @@ class Tokens:
         except (BadData, ValueError, TypeError):
             return None
         return value if datetime.fromtimestamp(expires, UTC) > self._clock.now() else None
+
+    def mark(self, purpose: str, text: str) -> str:
+        """Return what only this service can say of a text: always the same, without an end."""
+        return self._signer(purpose).get_signature(text).decode()
+
+    def is_mark(self, purpose: str, text: str, mark: str) -> bool:
+        """Whether `mark` is what this service says of the text for this purpose."""
+        return self._signer(purpose).verify_signature(text.encode(), mark)
+
+    def _signer(self, purpose: str) -> Signer:
+        return Signer(self._keys, salt=f"holdfast {purpose}")
 
     def _serializer(self, purpose: str) -> URLSafeSerializer:
         return URLSafeSerializer(self._keys, salt=f"holdfast {purpose}")

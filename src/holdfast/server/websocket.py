@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from typing import Annotated
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 import msgspec
@@ -14,7 +14,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from holdfast.errors import AccessDeniedError, HoldfastError, InvalidInputError
 from holdfast.server.access import Action
-from holdfast.server.auth import SESSION_COOKIE, allowed, given_key
+from holdfast.server.auth import SESSION_COOKIE, given_key, permitted
 from holdfast.server.problems import status_of
 from holdfast.server.service import Service, service_of
 from holdfast.server.streams import Stream, Streams, read_seq, streams_of
@@ -34,8 +34,11 @@ _REASON_BYTES_MAX = 123
 """What a close frame holds beside its code."""
 
 
-class Cancel(msgspec.Struct, tag_field="type", tag="cancel"):
-    """The client asks for the job's end."""
+class Command(msgspec.Struct):
+    """What a client may send: it asks for the job's end."""
+
+    # Not msgspec's tag: an object without it would do.
+    type: Literal["cancel"]
 
 
 @router.websocket("/{job_id}/ws")
@@ -106,12 +109,12 @@ async def _obey(websocket: WebSocket, here: Service, job_id: str, text: str | No
         HoldfastError: It cannot be done, or not by this client.
     """
     try:
-        msgspec.json.decode(text or "", type=Cancel)
+        msgspec.json.decode(text or "", type=Command)
     except (msgspec.MsgspecError, RecursionError):
         raise InvalidInputError(
             "a message was not understood", hint='the only one is {"type": "cancel"}'
         ) from None
-    await _controller(websocket)
+    await permitted(websocket, Action.CONTROL)
     await here.client.cancel(job_id)
 
 
@@ -136,6 +139,3 @@ def _check_origin(websocket: WebSocket, here: Service) -> None:
 def _fitting(reason: str) -> str:
     """Cut a reason to what a close frame holds."""
     return reason.encode()[:_REASON_BYTES_MAX].decode(errors="ignore")
-
-
-_controller = allowed(Action.CONTROL)

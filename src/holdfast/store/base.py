@@ -7,6 +7,8 @@ What every implementation promises, and `holdfast.testing.store_suite` checks:
 * Verbs of one process may be committed together; each still holds or fails by itself.
 * Every write for an attempt is refused with `LeaseLost` unless the job is running under the
   lease's epoch.
+* Names and numbers that not every database can hold are refused with `InvalidInputError` (see
+  `holdfast.store.bounds`); an id that none can hold names no job.
 * The store takes its time from one clock of its own, so callers never pass the present in.
 """
 
@@ -19,6 +21,7 @@ from holdfast.store.parameters import (
     OUTPUT_COMPLETED,
     POISON_LOST_WORKERS,
     RESERVED_KEY_PREFIX,
+    RESERVED_KIND_PREFIX,
     RETRY_KEY_PREFIX,
     UNDO_KEY_PREFIX,
     CallIntent,
@@ -55,6 +58,7 @@ __all__ = [
     "OUTPUT_COMPLETED",
     "POISON_LOST_WORKERS",
     "RESERVED_KEY_PREFIX",
+    "RESERVED_KIND_PREFIX",
     "RETRY_KEY_PREFIX",
     "UNDO_KEY_PREFIX",
     "CallIntent",
@@ -112,7 +116,11 @@ class Store(Protocol):
         ...
 
     async def list_jobs(self, query: JobQuery) -> Sequence[Job]:
-        """Return up to `query.limit` jobs, newest first; inputs and outputs if `query.content`."""
+        """Return up to `query.limit` jobs, newest first; inputs and outputs if `query.content`.
+
+        Holdfast's own jobs, whose kinds begin with `RESERVED_KIND_PREFIX`, are left out unless
+        their kind is asked for.
+        """
         ...
 
     async def get_records(self, job_id: str) -> JobRecords:
@@ -149,6 +157,8 @@ class Store(Protocol):
         is suspended for anything but SLEEP if it was the last unfinished child or did not complete,
         or if the parent asked for `each_child`. Its family's jobs that wait for a budget above it are
         queued, too: what it had reserved is free.
+        With a job's end – here as by `cancel_job` – a delivery is queued for each webhook that wants
+        to hear of it, see `holdfast.store.service`.
 
         Raises:
             LeaseLost: The attempt no longer owns the job.
@@ -327,8 +337,10 @@ class Store(Protocol):
 
         Raises:
             LeaseLost: The attempt no longer owns the job: the call must not start.
-            BudgetExceededError: Spent plus reserved plus this call would pass the job's budget,
-                or the budget is in money and the call's price is unknown.
+            BudgetExceededError: Spent plus reserved plus this call would pass the budget of the job,
+                of one above it, or of its tenant for the present period (see
+                `ServiceStore.set_tenant_budget`); or the budget is in money and the call's price is
+                unknown. Then nothing is reserved.
         """
         ...
 

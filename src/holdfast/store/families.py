@@ -8,8 +8,10 @@ from holdfast.model import JobStatus, SuspendReason
 from holdfast.store import hints
 from holdfast.store.checkpoints import needs_compensation
 from holdfast.store.concurrency import unblock
+from holdfast.store.deliveries import WATCHED_SQL, tell_end
 from holdfast.store.events import lease_lost
 from holdfast.store.target import Target
+from holdfast.store.tenants import book, lock_tenant_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -130,7 +132,10 @@ def request_cancel(tx: Transaction, target: Target, *, announced: bool = False) 
 
 
 def _end_at_once(tx: Transaction, target: Target) -> None:
+    # Answered together with what the next statement asks.
+    found = tx.execute(f"SELECT kind, tenant, {WATCHED_SQL} FROM jobs WHERE id = ?", (target.row,))
     doubt_reserved_calls(tx, target.row)
+    kind, tenant, watched = found.fetchone()
     tx.execute(
         "UPDATE jobs SET status = 'cancelled', suspend_reason = NULL, finished_at = ?, blocked = 0"
         " WHERE id = ?",
@@ -138,6 +143,9 @@ def _end_at_once(tx: Transaction, target: Target) -> None:
     )
     target.append(tx, "job.cancelled")
     tx.topics.add(hints.ended(target.job_id))
+    if watched:
+        status, seq = JobStatus.CANCELLED, target.event_seq
+        tell_end(tx, target.job_id, kind, tenant=tenant, status=status, seq=seq)
     if target.concurrency_key is not None:
         unblock(tx, target.concurrency_key)
     if target.parent is not None:
@@ -172,12 +180,17 @@ def doubt_reserved_calls(tx: Transaction, row: int) -> None:
     ).fetchone()
     if reserved:
         own = tx.execute(
-            "SELECT COUNT(*), COALESCE(SUM(reserved_tokens), 0), COALESCE(SUM(reserved_nanos), 0)"
+            "SELECT COUNT(*), COALESCE(SUM(reserved_tokens), 0), COALESCE(SUM(reserved_nanos), 0),"
+            " COALESCE(SUM(charged * reserved_tokens), 0), COALESCE(SUM(charged * reserved_nanos), 0)"
             " FROM calls WHERE job = ? AND status = 'reserved'",
             (row,),
         ).fetchone()
         # The sums of the row may hold children's reservations, too, which are theirs to move.
-        amounts = [int(amount) for amount in own]
+        *amounts, charged_tokens, charged_nanos = (int(amount) for amount in own)
+        if charged_tokens or charged_nanos:
+            charged = (charged_tokens, charged_nanos)
+            lock_tenant_of(tx, row)
+            book(tx, row, used=charged, held=charged)
         for holder in (row, *ancestors(tx, parent)):
             tx.execute(_DOUBT, (*amounts, *amounts, holder))
         tx.execute(

@@ -18,6 +18,10 @@ CANCEL = "cancel"
 SIGNAL = "signal"
 """Topic: some job was signalled or its budget raised."""
 
+UNANNOUNCED = "unannounced"
+"""Topic: this process has queued a job beside what it was asked for, and nobody announces it. It is not
+passed on to other processes: one waker is enough."""
+
 
 def ended(job_id: str) -> str:
     """Return the topic of the job's end, for those who need not hear of every event."""

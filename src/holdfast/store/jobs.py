@@ -9,7 +9,7 @@ from holdfast.errors import IdempotencyConflictError, InvalidInputError, JobNotF
 from holdfast.ids import first_id
 from holdfast.model import Job, JobStatus
 from holdfast.store import checkpoints, hints
-from holdfast.store.base import JobRecords, Submitted
+from holdfast.store.base import RESERVED_KIND_PREFIX, JobRecords, Submitted
 from holdfast.store.events import add_event
 from holdfast.store.families import adopt, request_cancel
 from holdfast.store.rows import (
@@ -99,16 +99,20 @@ def list_jobs(connection: Connection, query: JobQuery) -> list[Job]:
             return []
         conditions.append(f"kind IN ({', '.join('?' * len(query.kinds))})")
         arguments.extend(query.kinds)
+    if query.kind is None:
+        # As a part of the text, the same in every collation; the order's index is passed along.
+        conditions.append(f"substr(kind, 1, {len(RESERVED_KIND_PREFIX)}) <> ?")
+        arguments.append(RESERVED_KIND_PREFIX)
     if query.parent_id is not None:
         # By number, as the index has it.
         conditions.append("parent = (SELECT id FROM jobs AS parents WHERE parents.job_id = ?)")
         arguments.append(query.parent_id)
-    bounds = {
-        "job_id < ?": query.before,
-        "job_id < ? ": query.created_before and first_id("job", query.created_before),
-        "job_id >= ?": query.created_since and first_id("job", query.created_since),
-    }
-    for condition, bound in bounds.items():
+    bounds = (
+        ("job_id < ?", query.before),
+        ("job_id < ?", query.created_before and first_id("job", query.created_before)),
+        ("job_id >= ?", query.created_since and first_id("job", query.created_since)),
+    )
+    for condition, bound in bounds:
         if bound is not None:
             conditions.append(condition)
             arguments.append(bound)

@@ -62,16 +62,22 @@ def adjust_lane(tx: Transaction, adjustment: LaneAdjustment) -> LaneState:
         now=now,
     )
     _save(tx, adjustment.lane, lane)
-    return _state(adjustment.lane, lane)
+    return lane_state(adjustment.lane, lane)
 
 
 def list_lanes(connection: Connection) -> tuple[LaneState, ...]:
     """Return all lanes by name."""
+    return tuple(lane_state(name, lane) for name, lane in load_lanes(connection))
+
+
+def load_lanes(connection: Connection) -> list[tuple[str, buckets.LaneBuckets]]:
+    """Return all lanes in full, by name."""
     rows = connection.execute(f"SELECT lane, {_SQL} FROM lanes ORDER BY lane")
-    return tuple(_state(row[0], _lane_from(row[1:])) for row in rows)
+    return [(row[0], _lane_from(row[1:])) for row in rows]
 
 
-def _state(name: str, lane: buckets.LaneBuckets) -> LaneState:
+def lane_state(name: str, lane: buckets.LaneBuckets) -> LaneState:
+    """Return what others are told of a lane."""
     return LaneState(
         lane=name,
         requests_per_minute=lane.requests_per_minute,

@@ -18,6 +18,7 @@ from holdfast.store.base import (
 )
 from holdfast.store.checkpoints import load_checkpoints, lose_answers
 from holdfast.store.concurrency import admit, unblock
+from holdfast.store.deliveries import WATCHED_SQL, tell_end
 from holdfast.store.events import add_event, lease_lost, read_signals
 from holdfast.store.families import (
     cancel_children,
@@ -214,13 +215,15 @@ def settle_attempt(tx: Transaction, lease: Lease, settlement: Settlement) -> Job
     error = None if settlement.error is None else encode_json(settlement.error)
     held = tx.execute(
         "SELECT kind, available_at, announced_at, claim_seq, cancel_seq, wake_seq, reserved_calls,"
-        " concurrency_key FROM jobs WHERE id = ? AND epoch = ? AND status = 'running'"
+        f" concurrency_key, {WATCHED_SQL} FROM jobs WHERE id = ? AND epoch = ? AND status = 'running'"
         f" {tx.dialect.for_update}",
         (lease.row, lease.epoch),
     ).fetchone()
     if held is None:
         raise lease_lost(lease)
-    kind, available_at, announced_at, claim_seq, cancel_seq, wake_seq, reserved_calls, key = held
+    kind, available_at, announced_at, claim_seq, cancel_seq, wake_seq, reserved_calls, key, watched = (
+        held
+    )
     woken = settlement.wake_after_seq is not None and wake_seq > settlement.wake_after_seq
     status, delay = _turned(
         settlement,
@@ -251,6 +254,8 @@ def settle_attempt(tx: Transaction, lease: Lease, settlement: Settlement) -> Job
     tx.topics.add(lease.job_id)
     if status.terminal:
         _end_in_family(tx, lease, status)
+        if watched:
+            tell_end(tx, job.job_id, kind, tenant=job.tenant, status=status, seq=job.event_seq)
     if key is not None:
         unblock(tx, key)
     if status is JobStatus.QUEUED:

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
         SuspendReason,
     )
 
+RESERVED_KIND_PREFIX = "holdfast."
+"""Kinds of Holdfast's own jobs begin so; lists leave them out unless they are asked for."""
+
 RESERVED_KEY_PREFIX = "holdfast:"
 """Step keys that only the engine uses begin so."""
 
@@ -92,6 +95,7 @@ class JobQuery:
     """Which jobs to list, newest first."""
 
     kind: str | None = None
+    """Only jobs of this kind; None for all but Holdfast's own."""
     kinds: tuple[str, ...] | None = None
     """Only jobs of one of these kinds; with `kind`, that one must be among them."""
     status: JobStatus | None = None

@@ -18,7 +18,7 @@ import psycopg
 
 from holdfast.clock import SystemClock
 from holdfast.errors import StoreError
-from holdfast.store.hints import CANCEL, QUEUED, SIGNAL
+from holdfast.store.hints import CANCEL, QUEUED, SIGNAL, UNANNOUNCED
 from holdfast.store.postgres_connection import CONNECT_SECONDS, KEEPALIVE, is_pooled_pid
 
 if TYPE_CHECKING:
@@ -53,6 +53,7 @@ _PAYLOAD_BYTES_MAX = 7_900
 _PAYLOADS_MAX = 8
 _EVERYTHING = "*"
 _FOR_ALL = frozenset({QUEUED, CANCEL, SIGNAL})
+_FOR_NOBODY_ELSE = frozenset({UNANNOUNCED})
 
 
 class Teller:
@@ -158,17 +159,18 @@ class Exchange:
         told = topics & _FOR_ALL
         if self._wanted:
             told |= topics if _EVERYTHING in self._wanted else topics & self._wanted.keys()
+            told -= _FOR_NOBODY_ELSE
         if told:
             self._teller.send("tell", told)
 
     # what is wanted ----------------------------------------------------------------------------
 
     def _want(self, topic: str) -> None:
-        if topic not in _FOR_ALL:
+        if topic not in _FOR_ALL | _FOR_NOBODY_ELSE:
             self._teller.send("want", (topic,))
 
     def _want_all(self) -> None:
-        topics = set(self._hints.topics) - _FOR_ALL
+        topics = set(self._hints.topics) - _FOR_ALL - _FOR_NOBODY_ELSE
         if topics:
             self._teller.send("want", topics)
         present = time.monotonic()

@@ -17,6 +17,7 @@ from holdfast.store.postgres_runner import PATIENCE_SECONDS, PostgresRunner
 from holdfast.store.postgres_writes import Write
 from holdfast.store.rows import micros
 from holdfast.store.sql_store import SqlStore
+from holdfast.store.transaction import POSTGRESQL
 from holdfast.store.versions import NO_SCHEMA
 from holdfast.store.writer import Writer
 
@@ -38,6 +39,8 @@ class PostgresStore(SqlStore):
     of jobs that other processes write to as well, one at a time; one for reads; one that listens;
     and, in workers, one for heartbeats, which wait for nothing else.
     """
+
+    dialect = POSTGRESQL
 
     def __init__(
         self,

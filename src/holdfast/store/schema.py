@@ -105,6 +105,7 @@ _KEYED = text("idempotency_key IS NOT NULL AND tenant IS NOT NULL")
 _KEYED_ALONE = text("idempotency_key IS NOT NULL AND tenant IS NULL")
 _OWNED = text("tenant IS NOT NULL")
 _ENDED = text("ended_at IS NOT NULL")
+_DELIVERY = text("kind = 'holdfast.webhook'")
 
 # Queue and kind lie in the index so that a long backlog of other queues is passed over without
 # reading its rows.
@@ -163,6 +164,14 @@ Index(
 # Lists of one tenant's or one kind's jobs, newest first.
 Index("jobs_tenant", jobs.c.tenant, jobs.c.job_id, sqlite_where=_OWNED, postgresql_where=_OWNED)
 Index("jobs_kind", jobs.c.kind, jobs.c.job_id)
+# What was told to one subscriber, newest first.
+Index(
+    "jobs_deliveries",
+    jobs.c.concurrency_key,
+    jobs.c.job_id,
+    sqlite_where=_DELIVERY,
+    postgresql_where=_DELIVERY,
+)
 Index("jobs_finished", jobs.c.finished_at, sqlite_where=_FINISHED, postgresql_where=_FINISHED)
 Index(
     "jobs_kind_finished",
@@ -252,12 +261,34 @@ calls = Table(
     Column("nanos", BigInteger),
     Column("response_id", Text),
     Column("error_code", Text),
+    # Whether it counts towards the budgets of its tenant.
+    Column("charged", Integer, nullable=False, server_default=text("0")),
     Column("started_at", BigInteger, nullable=False),
     Column("ended_at", BigInteger),
     UniqueConstraint("job", "call_id"),
 )
 # What was spent between two moments.
 Index("calls_ended", calls.c.ended_at, sqlite_where=_ENDED, postgresql_where=_ENDED)
+
+tenant_budgets = Table(
+    "tenant_budgets",
+    metadata,
+    Column("tenant", Text, primary_key=True),
+    Column("day_budget_tokens", BigInteger),
+    Column("day_budget_nanos", BigInteger),
+    Column("month_budget_tokens", BigInteger),
+    Column("month_budget_nanos", BigInteger),
+    # When the period began that the sums are of.
+    _count("day_at"),
+    _count("day_tokens"),
+    _count("day_nanos"),
+    _count("month_at"),
+    _count("month_tokens"),
+    _count("month_nanos"),
+    # By calls under way, whenever they began.
+    _count("reserved_tokens"),
+    _count("reserved_nanos"),
+)
 
 step_history = Table(
     "step_history",
@@ -324,3 +355,5 @@ webhooks = Table(
     Column("statuses", LargeBinary, nullable=False),
     Column("created_at", BigInteger, nullable=False),
 )
+# Who hears of the end of a tenant's job: asked whenever one ends.
+Index("webhooks_tenant", webhooks.c.tenant, webhooks.c.webhook_id)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import abc
-from typing import TYPE_CHECKING, TypeVar
+import functools
+from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 from holdfast.model import JobStatus
 from holdfast.store import checkpoints, controls, jobs, lanes, leases, pruning, usage, workers
 from holdfast.store import events as _events
+from holdfast.store.bounds import check_job_id, check_name, check_names, check_new_job, check_seq
 from holdfast.store.sql_service import SqlServiceStore
 from holdfast.store.versions import HEAD
 
@@ -39,7 +41,7 @@ if TYPE_CHECKING:
         WorkerRecord,
     )
     from holdfast.store.hints import Hints
-    from holdfast.store.transaction import Connection, Transaction
+    from holdfast.store.transaction import Connection, Dialect, Transaction
 
 T = TypeVar("T")
 
@@ -47,12 +49,14 @@ T = TypeVar("T")
 class SqlStore(abc.ABC):
     """`holdfast.store.base.Store` by statements that both databases understand."""
 
+    dialect: ClassVar[Dialect]
+    """The words in which its database differs."""
     hints: Hints
     created = False
     """Whether opening found no tables and made them."""
 
     def __init__(self) -> None:
-        self.service = SqlServiceStore(self._write_alone, self._read)
+        self.service = SqlServiceStore(self._write_alone, self._read, self.dialect)
         """What the HTTP service keeps and asks beside jobs, in the same database."""
 
     @abc.abstractmethod
@@ -89,15 +93,19 @@ class SqlStore(abc.ABC):
     # jobs ------------------------------------------------------------------------------------
 
     async def insert_job(self, new: NewJob) -> Submitted:
+        check_new_job(new)
         return await self._write(lambda tx: jobs.insert_job(tx, new))
 
     async def get_job(self, job_id: str) -> Job:
+        check_job_id(job_id)
         return await self._read(lambda connection: jobs.load_job(connection, job_id))
 
     async def list_jobs(self, query: JobQuery) -> Sequence[Job]:
+        check_names(query)
         return await self._read(lambda connection: jobs.list_jobs(connection, query))
 
     async def get_records(self, job_id: str) -> JobRecords:
+        check_job_id(job_id)
         return await self._read(lambda connection: jobs.get_records(connection, job_id))
 
     async def claim_jobs(self, request: ClaimRequest) -> Sequence[Claim]:
@@ -112,18 +120,25 @@ class SqlStore(abc.ABC):
         return await self._write_for(lease, settle)
 
     async def cancel_job(self, job_id: str) -> Job:
+        check_job_id(job_id)
         return await self._write_alone(lambda tx: controls.cancel_job(tx, job_id))
 
     async def retry_job(self, job_id: str) -> Job:
+        check_job_id(job_id)
         return await self._write_alone(lambda tx: controls.retry_job(tx, job_id))
 
     async def fork_job(self, source_id: str, new: NewJob, *, keep: Sequence[str] | None) -> Job:
+        check_job_id(source_id)
+        check_new_job(new)
         return await self._write(lambda tx: jobs.fork_job(tx, source_id, new, keep))
 
     async def signal_job(self, job_id: str, name: str, payload: bytes) -> int:
+        check_job_id(job_id)
+        check_name("signal", name)
         return await self._write_alone(lambda tx: controls.signal_job(tx, job_id, name, payload))
 
     async def set_budget(self, job_id: str, budget: Budget) -> Job:
+        check_job_id(job_id)
         return await self._write_alone(lambda tx: controls.set_budget(tx, job_id, budget))
 
     # workers -----------------------------------------------------------------------------------
@@ -158,6 +173,8 @@ class SqlStore(abc.ABC):
     async def read_events(
         self, job_id: str, *, after: int = 0, limit: int = 500, types: Sequence[str] = ()
     ) -> Sequence[Event]:
+        check_job_id(job_id)
+        check_seq(after)
         return await self._read(
             lambda connection: _events.read_events(connection, job_id, after, limit, types)
         )
@@ -165,10 +182,18 @@ class SqlStore(abc.ABC):
     # money -------------------------------------------------------------------------------------
 
     async def reserve_call(self, lease: Lease, intent: CallIntent) -> None:
-        await self._write_for(lease, lambda tx: usage.reserve_call(tx, lease, intent))
+        await self._charge(lease, functools.partial(usage.reserve_call, lease=lease, intent=intent))
 
     async def settle_call(self, lease: Lease, call_id: str, outcome: CallOutcome) -> None:
-        await self._write_for(lease, lambda tx: usage.settle_call(tx, lease, call_id, outcome))
+        await self._charge(
+            lease,
+            functools.partial(usage.settle_call, lease=lease, call_id=call_id, outcome=outcome),
+        )
+
+    async def _charge(self, lease: Lease, write: Callable[..., bool]) -> None:
+        """Write to the rows of one job together with others' writes, to those of several alone."""
+        if lease.parent is not None or not await self._write(lambda tx: write(tx, alone=False)):
+            await self._write_alone(lambda tx: write(tx, alone=True))
 
     # lanes -------------------------------------------------------------------------------------
 
@@ -181,6 +206,7 @@ class SqlStore(abc.ABC):
     # operations --------------------------------------------------------------------------------
 
     async def prune_jobs(self, request: PruneRequest) -> Pruned:
+        check_names(request)
         return await self._write_alone(lambda tx: pruning.prune_jobs(tx, request))
 
     async def inspect(self) -> StoreReport:

@@ -14,6 +14,7 @@ from holdfast.store.hints import Hints
 from holdfast.store.rows import micros
 from holdfast.store.sql_store import SqlStore
 from holdfast.store.sqlite_runner import SqliteRunner
+from holdfast.store.transaction import SQLITE
 from holdfast.store.versions import prepare
 from holdfast.store.writer import Writer
 
@@ -32,7 +33,7 @@ T = TypeVar("T")
 BUSY_SECONDS = 15.0
 """How long a write waits for another process's lock."""
 
-WATCH_SECONDS = 0.25
+WATCH_SECONDS = 0.1
 """How often other processes' commits are looked for while somebody waits for hints."""
 
 CACHE_KIBIBYTES = 4 * 1024
@@ -40,6 +41,8 @@ CACHE_KIBIBYTES = 4 * 1024
 
 class SqliteStore(SqlStore):
     """`Store` on a SQLite file; see `holdfast.store.base` for what the verbs promise."""
+
+    dialect = SQLITE
 
     def __init__(
         self,

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from holdfast.errors import BudgetExceededError, InvalidInputError
+from holdfast.model import CallStatus
 from holdfast.store.events import add_event, lease_lost
 from holdfast.store.families import ancestors
 from holdfast.store.rows import money_text, optional_nanos
+from holdfast.store.tenants import book, charge, lock_tenant_of
 
 if TYPE_CHECKING:
     from holdfast.model import Lease
@@ -28,8 +30,8 @@ _FENCE = " AND epoch = ? AND status = 'running'"
 
 _INTENT = """
 INSERT INTO calls (job, call_id, step_key, step_attempt, epoch, provider, model, status,
-    reserved_tokens, reserved_nanos, started_at)
-VALUES (?, ?, ?, ?, ?, ?, ?, 'reserved', ?, ?, ?)
+    reserved_tokens, reserved_nanos, started_at, charged)
+VALUES (?, ?, ?, ?, ?, ?, ?, 'reserved', ?, ?, ?, ?)
 """
 
 _BOOK = """
@@ -48,20 +50,36 @@ UPDATE calls SET status = ?, input_tokens = ?, cached_tokens = ?, output_tokens 
 """
 
 
+# What there is to know before anything is written, in one look: whether the call is there already,
+# and whether the job's tenant has budgets.
+_LOOK = """
+SELECT EXISTS (SELECT 1 FROM calls WHERE job = jobs.id AND call_id = ? AND calls.epoch = jobs.epoch),
+    (SELECT tenant FROM tenant_budgets WHERE tenant = jobs.tenant)
+FROM jobs WHERE id = ? AND epoch = ? AND status = 'running'
+"""
+
 _HELD = "SELECT 1 FROM jobs WHERE id = ? AND epoch = ? AND status = 'running'"
 
 
-def reserve_call(tx: Transaction, lease: Lease, intent: CallIntent) -> None:
-    """See `Store.reserve_call`."""
+def reserve_call(tx: Transaction, lease: Lease, intent: CallIntent, *, alone: bool) -> bool:
+    """See `Store.reserve_call`.
+
+    Returns:
+        Whether it is done. If not, nothing was written, for the tenant has budgets: rows that other
+        processes write to as well, so that it has to be done `alone`.
+    """
     nanos = optional_nanos(intent.reserved_usd)
-    known = tx.execute(
-        "SELECT 1 FROM calls JOIN jobs ON jobs.id = calls.job WHERE calls.job = ? AND call_id = ?"
-        " AND calls.epoch = ? AND jobs.epoch = ? AND jobs.status = 'running'",
-        (lease.row, intent.call_id, lease.epoch, lease.epoch),
-    ).fetchone()
-    if known is not None:
+    found = tx.execute(_LOOK, (intent.call_id, lease.row, lease.epoch)).fetchone()
+    if found is None:
+        raise lease_lost(lease)
+    known, tenant = found
+    if known:
         # The caller lost the reply and asks again: the intent is there.
-        return
+        return True
+    if tenant is not None:
+        if not alone:
+            return False
+        charge(tx, tenant, intent)
     tokens = intent.reserved_tokens
     amounts = (tokens, nanos)
     if lease.parent is not None:
@@ -81,9 +99,10 @@ def reserve_call(tx: Transaction, lease: Lease, intent: CallIntent) -> None:
         _INTENT,
         (
             *(lease.row, intent.call_id, intent.step_key, intent.step_attempt, lease.epoch),
-            *(intent.provider, intent.model, tokens, nanos, tx.now),
+            *(intent.provider, intent.model, tokens, nanos, tx.now, int(tenant is not None)),
         ),
     )
+    return True
 
 
 def _refusal(tx: Transaction, row: int, intent: CallIntent) -> BudgetExceededError:
@@ -114,23 +133,37 @@ def _refusal(tx: Transaction, row: int, intent: CallIntent) -> BudgetExceededErr
     )
 
 
-def settle_call(tx: Transaction, lease: Lease, call_id: str, outcome: CallOutcome) -> None:
-    """See `Store.settle_call`."""
+def settle_call(
+    tx: Transaction, lease: Lease, call_id: str, outcome: CallOutcome, *, alone: bool
+) -> bool:
+    """See `Store.settle_call`.
+
+    Returns:
+        Whether it is done; see `reserve_call`.
+    """
     nanos = optional_nanos(outcome.usd)
+    if alone:
+        lock_tenant_of(tx, lease.row)
     # The job's row first: a call that another transaction is just settling is read after that.
     held = tx.execute(f"{_HELD} {tx.dialect.for_update}", (lease.row, lease.epoch)).fetchone()
     if held is None:
         raise lease_lost(lease)
     found = tx.execute(
-        "SELECT status, reserved_tokens, reserved_nanos, step_key, model FROM calls"
+        "SELECT status, reserved_tokens, reserved_nanos, step_key, model, charged FROM calls"
         " WHERE job = ? AND call_id = ?",
         (lease.row, call_id),
     ).fetchone()
     if found is None:
         raise InvalidInputError(f"call {call_id!r} of job {lease.job_id!r} was never reserved")
-    status, reserved_tokens, reserved_nanos, step_key, model = found
+    status, reserved_tokens, reserved_nanos, step_key, model, charged = found
     if status not in _BOOKS:
-        return
+        return True
+    # What an uncertain call can have used was counted for its tenant when it became uncertain.
+    if charged and status == CallStatus.RESERVED:
+        if not alone:
+            return False
+        spent = (outcome.input_tokens + outcome.output_tokens, nanos or 0)
+        book(tx, lease.row, used=spent, held=(reserved_tokens, reserved_nanos or 0))
     # An uncertain call is settled by a later attempt that found the provider's answer to it.
     counts = (outcome.input_tokens, outcome.cached_tokens, outcome.output_tokens)
     booked = (*counts, nanos or 0, int(nanos is None), reserved_tokens, reserved_nanos or 0)
@@ -151,3 +184,4 @@ def settle_call(tx: Transaction, lease: Lease, call_id: str, outcome: CallOutcom
     }
     add_event(tx, lease.row, seq, "usage", fields)
     tx.topics.add(lease.job_id)
+    return True

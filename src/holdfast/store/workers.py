@@ -17,6 +17,7 @@ from holdfast.store.rows import encode_json, moment
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
 
     from holdfast.store.transaction import Connection, Transaction
 
@@ -112,11 +113,21 @@ def hand_back(tx: Transaction, worker_id: str, *, lost: bool, but: Sequence[str]
 def inspect(connection: Connection, schema: str) -> StoreReport:
     """See `Store.inspect`."""
     counts = dict(connection.execute("SELECT status, COUNT(*) FROM jobs GROUP BY status").fetchall())
+    return StoreReport(
+        schema=schema,
+        jobs={status: counts.get(status.value, 0) for status in JobStatus},
+        workers=tuple(list_workers(connection)),
+        lanes=list_lanes(connection),
+    )
+
+
+def list_workers(connection: Connection) -> list[tuple[WorkerRecord, datetime]]:
+    """Return the workers on record by id, each with the time its heartbeat expires."""
     rows = connection.execute(
         "SELECT worker_id, host, pid, queues, slots, running, lease_seconds, expires_at FROM workers"
         " ORDER BY worker_id"
     )
-    workers = tuple(
+    return [
         (
             WorkerRecord(
                 worker_id=worker_id,
@@ -130,10 +141,4 @@ def inspect(connection: Connection, schema: str) -> StoreReport:
             moment(expires_at),
         )
         for worker_id, host, pid, queues, slots, running, lease_seconds, expires_at in rows
-    )
-    return StoreReport(
-        schema=schema,
-        jobs={status: counts.get(status.value, 0) for status in JobStatus},
-        workers=workers,
-        lanes=list_lanes(connection),
-    )
+    ]

@@ -90,6 +90,26 @@ class ArtifactSuite:
         assert max(map(len, chunks)) <= _CHUNK_BYTES_MAX
         assert b"".join(chunks) == content
 
+    async def test_part_comes_down_in_bounded_chunks(self, artifacts: ArtifactStore) -> None:
+        content = os.urandom(_LARGE_BYTES)
+        sha256 = await artifacts.put_bytes(content)
+
+        async def part(start: int, end: int) -> list[bytes]:
+            return [chunk async for chunk in artifacts.stream_range(sha256, start, end)]
+
+        large = await part(5, _LARGE_BYTES - 3)
+        assert b"".join(large) == content[5:-3]
+        assert max(map(len, large)) <= _CHUNK_BYTES_MAX
+        assert await part(0, 1) == [content[:1]]
+        assert b"".join(await part(_LARGE_BYTES - 1, _LARGE_BYTES)) == content[-1:]
+        assert await part(7, 7) == []
+
+    async def test_part_of_what_is_not_there_is_told(self, artifacts: ArtifactStore) -> None:
+        sha256 = content_hash(b"never")
+
+        with pytest.raises(ArtifactError, match=f"artifact {sha256} cannot be read"):
+            await anext(artifacts.stream_range(sha256, 0, 1))
+
     async def test_another_process_sees_it_at_once(self, lab: ArtifactLab) -> None:
         sha256 = await lab.open().put_bytes(b"shared")
 

@@ -57,8 +57,16 @@ class RunningService:
 
 
 @contextlib.asynccontextmanager
-async def running_service(harness: Harness, **options: Any) -> AsyncIterator[RunningService]:
-    """Serve a harness's jobs over HTTP; `options` are fields of `ServiceOptions`."""
+async def running_service(
+    harness: Harness, *, port: int = 0, **options: Any
+) -> AsyncIterator[RunningService]:
+    """Serve a harness's jobs over HTTP.
+
+    Args:
+        harness: Whose jobs.
+        port: 0 for any free one.
+        **options: Fields of `ServiceOptions`.
+    """
     opened: list[Service] = []
     service_options = ServiceOptions(**options)
 
@@ -80,7 +88,7 @@ async def running_service(harness: Harness, **options: Any) -> AsyncIterator[Run
     stop = asyncio.Event()
     ready: asyncio.Future[int] = asyncio.get_running_loop().create_future()
     serving = asyncio.create_task(
-        serve_api(api, host="127.0.0.1", port=0, stop=stop, on_ready=ready.set_result)
+        serve_api(api, host="127.0.0.1", port=port, stop=stop, on_ready=ready.set_result)
     )
     try:
         await asyncio.wait((serving, ready), return_when=asyncio.FIRST_COMPLETED)

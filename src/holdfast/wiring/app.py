@@ -21,6 +21,7 @@ from holdfast.settings import load_settings
 from holdfast.store import open_store
 from holdfast.store.sealed import open_sealed
 from holdfast.telemetry import configure_logging
+from holdfast.wiring.deliveries import open_courier, register_own_kinds
 from holdfast.wiring.llm import open_llm
 from holdfast.wiring.opening import (
     Opened,
@@ -75,6 +76,7 @@ class App:
             celery: An existing Celery application to announce jobs by; its own tasks stay as they are.
         """
         self.registry = Registry()
+        register_own_kinds(self.registry)
         self._settings = settings
         self._celery = None if celery is None else self._install(celery)
         self._clock = clock or SystemClock()
@@ -223,16 +225,24 @@ class App:
         if with_worker is None:
             with_worker = self.broker() is None
         async with contextlib.AsyncExitStack() as stack:
+            worker: Worker | None = None
             if with_worker:
-                opened, _ = await stack.enter_async_context(self._working(None, None, offered=False))
+                working = self._working(None, None, offered=False)
+                opened, worker = await stack.enter_async_context(working)
             else:
                 opened = await stack.enter_async_context(self._open())
             from holdfast.wiring.secrets import secrets_of
             from holdfast.wiring.serving import options_of, service_of
 
-            options = options_of(self.settings, open_access=open_access)
-            secrets = secrets_of(self.settings)
-            yield service_of(opened, self.registry, options, secrets, self._clock)
+            yield service_of(
+                opened,
+                self.registry,
+                options_of(self.settings, open_access=open_access),
+                secrets_of(self.settings),
+                self._clock,
+                broker=self.broker(),
+                worker=worker,
+            )
 
     def broker(self) -> CeleryApp | None:
         """Return the Celery application that jobs are announced by; None without a broker.
@@ -243,7 +253,7 @@ class App:
         if self._celery is None and self.settings.broker is not None:
             from_url = celery_dispatch().celery_app
             prefix = self.settings.queue_prefix
-            queues = sorted({self.registry.get(name).queue for name in self.registry.names})
+            queues = self.registry.queues
             url = self.settings.broker.get_secret_value()
             self._celery = self._install(from_url(url, queues=queues, prefix=prefix))
         return self._celery
@@ -278,6 +288,7 @@ class App:
         async with (
             self._open() as opened,
             open_llm(settings, opened.store, self._clock, self.offline_writer) as llm,
+            open_courier(settings, opened, self._clock) as courier,
         ):
             client = opened.client
             await client.artifact_store.check()
@@ -289,7 +300,7 @@ class App:
                     store=opened.store,
                     artifacts=client.artifact_store,
                     clock=self._clock,
-                    resources={type(llm): llm, **self._resources},
+                    resources={type(llm): llm, **courier, **self._resources},
                     blobs=SealedBlobs(client.artifact_store, keyring_of(settings)),
                 ),
                 self.registry,
@@ -348,7 +359,7 @@ class App:
             async with open_dispatcher(self.broker(), store) as dispatcher:
                 client = JobClient(store, self.registry, dispatcher, artifacts, self._enlisting)
                 try:
-                    yield Opened(client, store, dispatcher, opened.service)
+                    yield Opened(client, store, dispatcher, opened.service.sealed_by(keys))
                 finally:
                     await client.submissions.close()
         finally:

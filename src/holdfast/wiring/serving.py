@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING
 
 from holdfast.errors import ConfigError
@@ -23,7 +24,9 @@ if TYPE_CHECKING:
     from fastapi import APIRouter, FastAPI
 
     from holdfast.clock import Clock
+    from holdfast.dispatch.celery import CeleryApp
     from holdfast.engine.registry import Registry
+    from holdfast.engine.worker import Worker
     from holdfast.settings import Settings
     from holdfast.wiring.opening import Opened
 
@@ -71,13 +74,31 @@ def options_of(settings: Settings, *, open_access: bool | None = None) -> Servic
         streams_max=settings.streams_max,
         client_streams_max=settings.client_streams_max,
         public_url=settings.public_url or f"http://{settings.host}:{settings.port}",
+        webhook_networks=settings.webhook_network_list,
     )
 
 
 def service_of(
-    opened: Opened, registry: Registry, options: ServiceOptions, secrets: Sequence[str], clock: Clock
+    opened: Opened,
+    registry: Registry,
+    options: ServiceOptions,
+    secrets: Sequence[str],
+    clock: Clock,
+    *,
+    broker: CeleryApp | None = None,
+    worker: Worker | None = None,
 ) -> Service:
-    """Return what requests work with, while everything is open."""
+    """Return what requests work with, while everything is open.
+
+    Args:
+        opened: The store and what announces jobs.
+        registry: The kinds.
+        options: What the service goes by.
+        secrets: What signs tokens and sessions.
+        clock: For times.
+        broker: What jobs are announced by, if there is one.
+        worker: The one that runs jobs beside the service, if one does.
+    """
     return Service(
         client=opened.client,
         store=opened.store,
@@ -86,4 +107,12 @@ def service_of(
         clock=clock,
         options=options,
         tokens=Tokens(secrets, clock),
+        troubles=tuple if worker is None else worker.troubles,
+        reach_broker=None if broker is None else _broker_check(broker),
     )
+
+
+def _broker_check(broker: CeleryApp) -> Callable[[], None]:
+    from holdfast.dispatch.celery_broker import check_broker
+
+    return functools.partial(check_broker, broker)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
@@ -126,6 +127,27 @@ class JobSuite(StoreFixtures):
         assert await count(tenant="a") == 2
         [found] = await store.list_jobs(JobQuery(status=JobStatus.COMPLETED))
         assert (found.job_id, found.output) == (done.job_id, b"{}")
+
+    async def test_list_of_several_kinds_pages_through_those_only(self, store: Store) -> None:
+        ids = [
+            await submit(store, job_id=f"job_{number}", kind="abc"[number % 3]) for number in range(6)
+        ]
+
+        found = await store.list_jobs(JobQuery(kinds=("a", "c"), limit=3))
+
+        assert [each.job_id for each in found] == [ids[5], ids[3], ids[2]]
+        assert await store.list_jobs(JobQuery(kinds=())) == []
+        assert await store.list_jobs(JobQuery(kinds=("a",), kind="b")) == []
+
+    async def test_list_without_content_leaves_input_and_output_out(self, store: Store) -> None:
+        done = await start(store)
+        await finish(store, done)
+
+        [found] = await store.list_jobs(JobQuery(content=False))
+
+        whole = await store.get_job(done.job_id)
+        assert (whole.output, found.output, found.input) == (b"{}", None, b"")
+        assert replace(found, output=whole.output, input=whole.input) == whole
 
     @pytest.mark.parametrize("limit", [0, 1_001])
     async def test_list_refuses_limits_out_of_range(self, store: Store, limit: int) -> None:

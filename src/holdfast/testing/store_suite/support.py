@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from holdfast.model import Dispatch, Lease
+    from holdfast.store.service import ServiceStore
     from holdfast.testing.clock import ManualClock
 
 LEASE_SECONDS = 10.0
@@ -39,6 +40,10 @@ class StoreLab(Protocol):
 
     async def open(self) -> Store:
         """Open the database once more, as another process would; the lab closes what it opened."""
+        ...
+
+    def records_of(self, store: Store) -> ServiceStore:
+        """Return what the HTTP service keeps in the same database, sealed as the store is."""
         ...
 
 

@@ -39,6 +39,8 @@ def upgrade() -> None:
         sa.Column("statuses", sa.LargeBinary(), nullable=False),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
     )
+    op.create_index("webhooks_tenant", "webhooks", ["tenant", "webhook_id"])
+    _create_index("jobs_deliveries", "jobs", ("concurrency_key", "job_id"), "kind = 'holdfast.webhook'")
 
 
 def _create_index(name: str, table: str, columns: tuple[str, ...], condition: str) -> None:

@@ -1,0 +1,72 @@
+"""Forms: read within limits, and taken only from this console's own pages."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qsl, urlsplit
+
+from holdfast.errors import AccessDeniedError, InvalidInputError, ValueTooLargeError
+from holdfast.server.service import service_of
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+    from holdfast.server.console.viewing import Viewer
+
+FORM_BYTES_MAX = 256 * 1024
+FIELDS_MAX = 20
+MEDIA_TYPE = "application/x-www-form-urlencoded"
+
+
+async def read_form(request: Request) -> dict[str, str]:
+    """Return the fields of a form that one of our pages sent.
+
+    Raises:
+        AccessDeniedError: A page from elsewhere sent it.
+        InvalidInputError, ValueTooLargeError: It is no form, or too large.
+    """
+    _refuse_foreign(request)
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != MEDIA_TYPE:
+        raise InvalidInputError("the request carries no form", hint=f"send {MEDIA_TYPE}")
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > FORM_BYTES_MAX:
+            raise ValueTooLargeError(f"the form is larger than {FORM_BYTES_MAX // 1024} KiB")
+    try:
+        fields = parse_qsl(
+            body.decode(), keep_blank_values=True, max_num_fields=FIELDS_MAX, errors="strict"
+        )
+    except ValueError:
+        raise InvalidInputError("the form cannot be read") from None
+    return {name: value.strip() for name, value in fields}
+
+
+async def read_own_form(request: Request, viewer: Viewer) -> dict[str, str]:
+    """Return the fields of a form from a page that was made for this viewer.
+
+    Raises:
+        AccessDeniedError: It was not: somebody may want the viewer to do what he does not know of.
+        InvalidInputError, ValueTooLargeError: It is no form, or too large.
+    """
+    form = await read_form(request)
+    if not viewer.sent(service_of(request), form.get("token", "")):
+        raise AccessDeniedError(name="the form", action="act for another session than it was made in")
+    return form
+
+
+def _refuse_foreign(request: Request) -> None:
+    """Refuse what a page of another site has sent, by what browsers say of it."""
+    site, origin = request.headers.get("sec-fetch-site"), request.headers.get("origin")
+    if site not in (None, "same-origin", "none"):
+        raise AccessDeniedError(name="a page of another site", action="send this form")
+    if origin is not None and urlsplit(origin).netloc not in _own_places(request):
+        raise AccessDeniedError(name=f"a page of {origin!r}", action="send this form")
+
+
+def _own_places(request: Request) -> set[str]:
+    """Return host and port by which this service is reached: as asked for, and as set."""
+    return {
+        request.headers.get("host", ""),
+        urlsplit(service_of(request).options.public_url).netloc,
+    }
