@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdfast.server.rate_limit import CALLERS_MAX, GoodKeys, SlidingWindows, network_of
+from holdfast.server.good_keys import CALLERS_MAX, GoodKeys
+from holdfast.server.rate_limit import SlidingWindows, network_of
 from holdfast.testing.clock import ManualClock
 from holdfast.testing.harness import Harness
 from holdfast.testing.service import running_service
