@@ -77,7 +77,7 @@ class AgentRun:
     that run at the same time within one run need names of their own."""
     retry: RetryPolicy | None = None
     """Of the steps; None for the job kind's."""
-    check: Callable[[Any], None] | None = None
+    check: Callable[[Any], object] | None = None
     """Looks at the final output before it is stored; `InvalidResponseError` asks for another try."""
     turns_max: int = TURNS_MAX
     """Calls of one agent after which the run fails."""
@@ -220,7 +220,7 @@ class _Durable:
 
 
 def _check(
-    text: str, output_schema: AgentOutputSchemaBase | None, check: Callable[[Any], None] | None
+    text: str, output_schema: AgentOutputSchemaBase | None, check: Callable[[Any], object] | None
 ) -> None:
     value: Any = text
     if output_schema is not None and not output_schema.is_plain_text():

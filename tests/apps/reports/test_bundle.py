@@ -7,7 +7,7 @@ import pytest
 from holdfast.apps.reports.jobs import BUNDLE
 from holdfast.apps.reports.models import BundleResult
 from holdfast.errors import FatalError, JobFailedError
-from holdfast.model import Budget, JobStatus
+from holdfast.model import Budget, Job, JobStatus
 from holdfast.store.base import JobQuery
 from tests.apps.reports.conftest import report_request
 
@@ -17,7 +17,7 @@ SMALL = {"days": 1, "answers_per_period": 1, "sections_per_batch": 12}
 pytestmark = pytest.mark.usefixtures("quick_print", "no_wait")
 
 
-async def children_of(harness, job_id: str) -> dict[str, object]:
+async def children_of(harness, job_id: str) -> dict[str, Job]:
     return {job.kind: job for job in await harness.client.list(JobQuery(parent_id=job_id))}
 
 
@@ -35,6 +35,7 @@ async def test_every_part_is_a_child_on_its_own_queue_and_all_files_are_named(ha
     assert {job.queue for job in children.values()} == {f"reports.{kind}" for kind in KINDS}
     for part in result.parts:
         [artifact] = await harness.client.artifacts(part.job_id)
+        assert part.report is not None
         assert (artifact.name, artifact.sha256) == (part.report.artifact, part.report.sha256)
     assert job.usage.calls == sum(job.usage.calls for job in children.values()) == 4 + 5 + 4
 

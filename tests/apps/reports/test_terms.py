@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from holdfast import codec
-from holdfast.apps.reports.jobs import CLARITY, PRODUCTS, register_products
+from holdfast.apps.reports.clarity import CLARITY
+from holdfast.apps.reports.jobs import PRODUCTS, register_products
 from holdfast.apps.reports.models import ReportRequest, WritingOptions
 from holdfast.apps.reports.product import PrintedProduct, Product
 from holdfast.apps.reports.terms import ProductTerms, load_terms, models_of

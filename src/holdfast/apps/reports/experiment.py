@@ -16,11 +16,10 @@ from typing import Final
 
 from pydantic import BaseModel, ConfigDict
 
-from holdfast.apps.reports import product as products
 from holdfast.apps.reports.jobs import PRODUCTS, product_of
 from holdfast.apps.reports.manifest import Batch
 from holdfast.apps.reports.models import ReportRequest
-from holdfast.apps.reports.product import PrintedProduct
+from holdfast.apps.reports.product import PrintedProduct, facts_for, with_terms
 from holdfast.apps.reports.terms import load_terms
 from holdfast.apps.reports.writing import Written
 from holdfast.engine.context import JobContext
@@ -104,7 +103,7 @@ def register_drafts(registry: Registry, *, terms_file: Path | None = None) -> No
     terms = load_terms(terms_file)
 
     async def draft(job: JobContext, asked: DraftRequest) -> Draft:
-        return await write_draft(job, asked, products.with_terms(asked.request, terms[asked.product]))
+        return await write_draft(job, asked, with_terms(asked.request, terms[asked.product]))
 
     registry.add(DRAFT, draft, retry=RetryPolicy(attempts=1))
 
@@ -112,9 +111,7 @@ def register_drafts(registry: Registry, *, terms_file: Path | None = None) -> No
 async def write_draft(job: JobContext, asked: DraftRequest, request: ReportRequest) -> Draft:
     """Have a report written as its product does, and measure the texts."""
     product = _product(asked.product)
-    facts = await job.step(
-        "precompute", products.precompute, request.birth, request.start, isolate=products.SKY
-    )
+    facts = await facts_for(job, request)
     manifest = product.manifest(request)
     written = await product.write(job, manifest, facts, request.options)
     return Draft(

@@ -93,7 +93,7 @@ async def make_report(
     Nothing is paid for unless the birth data and the name on the cover are good.
     """
     request = await with_all_options(job, asked, terms)
-    facts = await job.step("precompute", precompute, request.birth, request.start, isolate=SKY)
+    facts = await facts_for(job, request)
     await check_cover(job, request.birth.name)
     manifest = product.manifest(request)
 
@@ -113,6 +113,11 @@ async def make_report(
         batches=len(manifest),
         notices=printed.notices,
     )
+
+
+async def facts_for(job: JobContext, request: ReportRequest) -> Precomputed:
+    """Compute the chart, the numbers and the year's sky, in a child process."""
+    return await job.step("precompute", precompute, request.birth, request.start, isolate=SKY)
 
 
 async def with_all_options(job: JobContext, asked: ReportRequest, terms: ProductTerms) -> ReportRequest:
