@@ -211,13 +211,13 @@ def test_all_that_tell_of_themselves_are_scraped():
         for name in found["names"]
     }
 
-    serving = {
-        (name, options.get("metrics_port") or options.get("port"))
-        for name, body in services(ours=True).items()
-        for _, options in [parsed(body["command"])]
-        if options.get("metrics_port") or options.get("port")
-    }
-    assert scraped == serving
+    serving = set()
+    for name, body in services(ours=True).items():
+        options = parsed(body["command"])[1]
+        aliases = body.get("networks", {}).get("default", {}).get("aliases", [name])
+        port = options.get("metrics_port") or options.get("port")
+        serving |= {(alias, port) for alias in aliases if port}
+    assert scraped == serving == {("api", 8000), ("workers", 9464)}
 
 
 # the checks themselves
