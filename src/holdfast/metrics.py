@@ -83,7 +83,6 @@ CALL_SECONDS = Histogram(
 SPENT_USD = Counter(
     "holdfast_spent_usd", "Money that model calls of known price have cost.", ["kind", "model"]
 )
-STREAMS_OPEN = Gauge("holdfast_streams_open", "Clients that follow a job's events.", ["transport"])
 
 FLEET = CollectorRegistry()
 """What the store knows of all processes together; set by `holdfast.server.fleet` when asked for."""
