@@ -109,3 +109,12 @@ async def test_open_access_is_for_this_machine_only(harness):
         assert await status_of(running, path, host="evil.example") == 401
         assert await status_of(running, path, origin="https://evil.example") == 401
         assert await status_of(running, path, origin="http://localhost:3000") == 200
+
+
+async def test_key_in_a_url_is_refused(running, harness):
+    """Proxies write URLs into their logs; what may stand there is good for one job and a few days."""
+    job_id = await harness.submit("greet", "ada")
+    key = await running.key()
+
+    assert await status_of(running, f"/api/v1/jobs/{job_id}", key) == 200
+    assert await status_of(running, f"/api/v1/jobs/{job_id}?token={key}") == 401

@@ -20,6 +20,7 @@ from holdfast.server.access import (
     principal_of,
 )
 from holdfast.server.service import service_of
+from holdfast.server.tokens import JOB_TOKEN_PREFIX
 from holdfast.settings import is_loopback
 
 if TYPE_CHECKING:
@@ -62,8 +63,18 @@ async def authenticate(connection: HTTPConnection) -> Principal:
 
 
 def given_key(connection: HTTPConnection) -> str | None:
-    """Return the key or token that the caller sent on purpose; a cookie is sent by any page."""
-    return _bearer(connection) or connection.query_params.get("token")
+    """Return the key or token that the caller sent on purpose; a cookie is sent by any page.
+
+    Raises:
+        NotAuthenticatedError: A key stands in the URL, which proxies write into their logs.
+    """
+    given = _bearer(connection)
+    if given is not None:
+        return given
+    token = connection.query_params.get("token")
+    if token is not None and not token.startswith(JOB_TOKEN_PREFIX):
+        raise NotAuthenticatedError("what stands as 'token' in the URL is no token for a job")
+    return token
 
 
 async def find_principal(service: Service, given: str) -> Principal | None:
