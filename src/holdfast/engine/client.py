@@ -177,7 +177,7 @@ class JobClient:
             concurrency_limit=limit,
             budget=budget or source.budget,
         )
-        with submitting("job.fork", new) as traced:
+        with submitting("fork", new) as traced:
             job = await self._store.fork_job(job_id, traced, keep=keep)
             await self.submissions.announce(job)
         return job

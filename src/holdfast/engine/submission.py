@@ -70,7 +70,7 @@ class Submissions:
     ) -> Submitted:
         """Accept a job durably; see `JobClient.submit`. Tells whether it is a new one."""
         new = new_job(self._registry, kind, value, idempotency_key, options)
-        with submitting("job.submit", new) as traced:
+        with submitting("submit", new) as traced:
             if within is not None:
                 return await self._enlist(within, traced)
             submitted = await self._store.insert_job(traced)
@@ -173,9 +173,9 @@ def new_job(
 
 
 @contextlib.contextmanager
-def submitting(operation: str, new: NewJob) -> Iterator[NewJob]:
+def submitting(verb: str, new: NewJob) -> Iterator[NewJob]:
     """Give a job that is inserted in the block the trace that its attempts go on with."""
-    span = traces.start_span(f"{operation} {new.kind}", traces.Kind.PRODUCER)
+    span = traces.start_span(f"job.{verb} {new.kind}", traces.Kind.PRODUCER)
     if span is None:
         yield _traced(new)
         return
