@@ -130,6 +130,7 @@ def scope():
         tenant="acme",
         emit=lambda *_: None,
         emit_delta=lambda _: None,
+        owe=lambda *_: None,
     )
     token = enter_step(scope)
     yield scope
