@@ -23,7 +23,7 @@ GATED = src/holdfast/engine/*,src/holdfast/store/*,src/holdfast/llm/limits.py,sr
 # Debian packages that tests use, each with a program that shows whether it is there.
 TEST_PROGRAMS = poppler-utils:pdftotext qpdf:qpdf chromium:chromium nginx-light:nginx \
   postgresql:postgres redis-server:redis-server rabbitmq-server:rabbitmq-server pgbouncer:pgbouncer \
-  prometheus:promtool
+  prometheus:promtool openssl:openssl
 
 # More arguments for pytest, ruff or the benchmarks: make test ARGS="-k retry"
 ARGS =

@@ -234,4 +234,5 @@ def failure_of(job: Job) -> JobError:
     if job.status is JobStatus.CANCELLED:
         return JobCancelledError(f"{what} was cancelled")
     told = f"{job.error.type}: {job.error.message}" if job.error else "no error was recorded"
-    return JobFailedError(f"{what} failed: {told}")
+    code = job.error.code if job.error else None
+    return JobFailedError(f"{what} failed: {told}", failed_with=code)

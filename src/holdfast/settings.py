@@ -77,6 +77,9 @@ class Settings(BaseSettings):
     them open. Unset: content is stored in the clear."""
     app: str = ""
     """`module:attribute` of the application whose jobs to run; empty for the built-in reports."""
+    reports: Path | None = None
+    """TOML file with prices, models, batch sizes, pacing and budgets of the built-in reports, where they
+    differ from the shipped ones."""
     broker: SecretStr | None = None
     """URL of Redis or RabbitMQ, which then tells workers on any machine of jobs; without, workers look
     into the store."""

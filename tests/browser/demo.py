@@ -172,11 +172,11 @@ async def fill(harness: Harness, folder: Path) -> None:
             await harness.client.wait(job_id)
     await asyncio.to_thread(_into_the_past, folder / "holdfast.db")
     await harness.submit("essay", "kelp", tenant="press", budget=Budget(usd="2.10"))
-    await harness.submit("report", 42, tenant="press", budget=Budget(usd=60))
-    await harness.submit("letter", "the harbour master", tenant="press")
-    await harness.submit("guide", cities, tenant="atlas")
-    await harness.submit("report", 3, queue="elsewhere", tenant="press")
+    await harness.submit("guide", cities[:3], tenant="atlas")
     await harness.submit("nightly", delay=timedelta(hours=2))
+    await harness.submit("letter", "the harbour master", tenant="press")
+    await harness.submit("report", 42, tenant="press", budget=Budget(usd=60))
+    await harness.submit("report", 18, queue="urgent", priority=2, tenant="shop", budget=Budget(usd=10))
 
 
 def _into_the_past(path: Path) -> None:

@@ -260,3 +260,32 @@ def test_worker_may_fail_to_start_while_a_server_is_away():
     books.outages.append(Outage(server="broker", began=4.0, ended=5.5))
 
     assert audit(books) == []
+
+
+def test_intent_that_waited_to_be_sent_was_under_way_until_its_attempt_was_over():
+    """Its worker was killed long after the intent; the provider never heard of the call."""
+    books = good_books()
+    [process, *others] = books.processes
+    late = replace(
+        books,
+        provider=[call for call in books.provider if call.call_id != "call_2"],
+        ledger=[
+            replace(call, began=-20.0) if call.call_id == "call_2" else call for call in books.ledger
+        ],
+        processes=[replace(process, blows=((3.9, 3.9),)), *others],
+    )
+
+    assert calls_at_blows(late) == 1
+    assert not [finding for finding in audit(late) if "call_2" in finding]
+
+
+def test_intent_of_an_attempt_that_nothing_struck_may_not_be_repeated():
+    books = good_books()
+    [process, *others] = books.processes
+    spared = replace(
+        books,
+        provider=[call for call in books.provider if call.call_id != "call_2"],
+        processes=[replace(process, blows=()), *others],
+    )
+
+    assert [finding for finding in audit(spared) if "call_2" in finding and "nothing struck" in finding]

@@ -28,7 +28,7 @@ async def test_fleet_loses_no_job_and_hides_no_payment_whatever_goes_wrong(broke
         call_seconds=0.8,
         lease_seconds=3.0,
         gap_seconds=2.0,
-        end_seconds=90.0,
+        still_seconds=45.0,
     )
 
     outcome = await run_chaos(options, plan_of(options, SEED), tmp_path)

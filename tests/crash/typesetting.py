@@ -44,7 +44,15 @@ class Replay:
         value = function(*args, **kwargs)
         text, _ = codec.encode_value(value, codec.return_type(function), what=function.__qualname__)
         after = self._files()
-        return text, {path: content for path, content in after.items() if before.get(path) != content}
+        return text, {
+            path: content
+            for path, content in after.items()
+            if before.get(path) != content and self._is_of(path, arguments)
+        }
+
+    def _is_of(self, path: Path, arguments: bytes) -> bool:
+        """Whether a file lies in the work folder that the call names: others work at the same time."""
+        return path.relative_to(self._folder).parts[0].encode() in arguments
 
     def _files(self) -> dict[Path, bytes]:
         return {path: path.read_bytes() for path in self._folder.rglob("*") if path.is_file()}

@@ -5,7 +5,7 @@ import contextlib
 import hashlib
 import traceback
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -64,7 +64,9 @@ class Scenario:
     ends: JobStatus = JobStatus.COMPLETED
     writer: Callable[[ProviderRequest], str | Awaitable[str]] | None = None
     reprints: str = "no such step"
-    """Prefix of steps that a later life may have to add, because files are gone with the first."""
+    """Part of the names of steps that a later life may have to add: files are gone with the first."""
+    patience_seconds: float = PATIENCE_SECONDS
+    """How long a life may take on a busy machine."""
     before: Callable[[], object] = lambda: None
     """Cleans up what is shared, ahead of each run."""
     leftovers: Callable[[], list[str]] = list
@@ -107,7 +109,7 @@ class World:
 
         async def watched(attempt: Attempt, call: StepCall) -> Any:
             assert not self._lives[-1].over, "a dead worker runs steps"
-            self._ran.append((len(self._lives), call.key))
+            self._ran.append((len(self._lives), _named(attempt.job, call.key)))
             return await invoke(attempt, call)
 
         monkeypatch.setattr(invocation, "_invoke", watched)
@@ -138,13 +140,23 @@ class World:
             await self._auditor.close()
 
     async def _records(self) -> JobRecords:
-        """Return what is on record of the job and its children, whose keys never meet."""
-        children = await self._auditor.list_jobs(JobQuery(parent_id=JOB_ID))
-        ids = [JOB_ID, *(child.job_id for child in children)]
-        found = [await self._auditor.get_records(job_id) for job_id in ids]
+        """Return what is on record of the job and its children."""
+        family = [
+            await self._auditor.get_job(JOB_ID),
+            *await self._auditor.list_jobs(JobQuery(parent_id=JOB_ID)),
+        ]
+        found = [(job, await self._auditor.get_records(job.job_id)) for job in family]
         return JobRecords(
-            checkpoints=tuple(step for records in found for step in records.checkpoints),
-            calls=tuple(call for records in found for call in records.calls),
+            checkpoints=tuple(
+                replace(step, key=_named(job, step.key))
+                for job, records in found
+                for step in records.checkpoints
+            ),
+            calls=tuple(
+                replace(call, step_key=_named(job, call.step_key))
+                for job, records in found
+                for call in records.calls
+            ),
         )
 
     async def _ending(self, job: Job, finished: set[str]) -> Ending:
@@ -207,7 +219,7 @@ class World:
     async def _watch(self, life: Life) -> Job:
         """Be the world outside: let time pass, give signals and money, until the job has ended."""
         seq, quiet = -1, 0
-        async with asyncio.timeout(PATIENCE_SECONDS):
+        async with asyncio.timeout(self._scenario.patience_seconds):
             while True:
                 job = await self._auditor.get_job(JOB_ID)
                 if job.status.terminal or life.over:
@@ -240,6 +252,11 @@ class World:
 _real_invoke = invocation._invoke
 
 
+def _named(job: Job, key: str) -> str:
+    """Return a step's name in the family: children of other kinds may have steps of the same key."""
+    return key if job.job_id == JOB_ID else f"{job.kind}: {key}"
+
+
 def _artifacts(folder: Path, clock: Clock) -> LocalArtifacts:
     return LocalArtifacts(folder / "artifacts", clock)
 
@@ -262,7 +279,7 @@ def _audit_steps(ending: Ending, undisturbed: Ending, scenario: Scenario) -> Non
     assert not again, f"ran again after their results were stored: {sorted(again)}"
     completed = {found.key for found in ending.records.checkpoints if found.finished}
     expected = {found.key for found in undisturbed.records.checkpoints if found.finished}
-    completed = {key for key in completed if not key.startswith(scenario.reprints)}
+    completed = {key for key in completed if scenario.reprints not in key}
     assert completed == expected, f"steps {sorted(completed ^ expected)}"
 
 

@@ -4,6 +4,8 @@ import asyncio
 import contextlib
 import json
 import re
+import ssl
+import subprocess
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -40,6 +42,13 @@ def site(backend: str, port: int, folder: Path, **changes: str) -> str:
     for directive, value in changes.items():
         text = replaced(text, rf"{directive} [^;]+;", f"{directive} {value};")
     return text
+
+
+def with_tls(backend: str, port: int, folder: Path) -> str:
+    """The file with nothing changed but ports and paths."""
+    text = replaced(CONF.read_text(), r"server 127\.0\.0\.1:8000;", f"server {backend};")
+    text = replaced(text, r"listen 443 ", f"listen 127.0.0.1:{port} ")
+    return replaced(text, r"/etc/ssl/holdfast|/var/log/nginx", str(folder))
 
 
 @contextlib.contextmanager
@@ -187,3 +196,34 @@ async def test_tokens_in_urls_are_not_in_the_access_log(harness, talk):
     assert answer.status_code == 200
     assert job_id in log
     assert token not in log
+
+
+@pytest.mark.requires("openssl")
+async def test_file_as_it_is_speaks_tls(harness, talk):
+    job_id = await harness.submit("talk")
+
+    async with running_service(harness) as running:
+        key, backend = await running.key(), running.url.removeprefix("http://")
+        server = Nginx(lambda port: with_tls(backend, port, server.folder))
+        make_certificate(server.folder)
+        with server:
+            context = ssl.create_default_context(cafile=server.folder / "fullchain.pem")
+            reader, writer = await asyncio.open_connection(
+                "127.0.0.1", server.port, ssl=context, server_hostname="holdfast.example"
+            )
+            asked = f"GET /api/v1/jobs/{job_id} HTTP/1.1\r\nhost: holdfast.example\r\n"
+            writer.write(f"{asked}authorization: Bearer {key}\r\nconnection: close\r\n\r\n".encode())
+            answer = await reader.read()
+            writer.close()
+
+    assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert job_id.encode() in answer
+
+
+def make_certificate(folder: Path) -> None:
+    made = "req -x509 -newkey rsa:2048 -nodes -days 1 -subj /CN=holdfast.example".split()
+    names = ["-addext", "subjectAltName=DNS:holdfast.example"]
+    files = ["-keyout", str(folder / "privkey.pem"), "-out", str(folder / "fullchain.pem")]
+    subprocess.run(["openssl", *made, *names, *files], check=True, capture_output=True)
+    # nginx runs under another account.
+    (folder / "privkey.pem").chmod(0o644)

@@ -4,6 +4,7 @@ from datetime import timedelta
 import pytest
 
 from holdfast import codec
+from holdfast.engine.mapping import Rounds
 from holdfast.errors import (
     FatalError,
     JobFailedError,
@@ -326,3 +327,55 @@ async def test_map_may_go_on_in_rounds_with_other_items(lab, job):
         return await job.map("item", [1], double) + await job.map("item", [2], double)
 
     assert await lab.run("work") == [2, 4]
+
+
+async def test_rounds_of_a_map_end_before_the_next_begin(lab, job):
+    """The third item waits for the second though a place is free since the first ended."""
+    begun, slow = Mark(), asyncio.Event()
+
+    async def work_on(number):
+        begun.hit(number)
+        if number == 1:
+            await slow.wait()
+        return number
+
+    @job
+    async def work(job):
+        return await job.map("item", range(5), work_on, concurrency=Rounds(2))
+
+    job_id = await lab.submit("work")
+    await lab.event(job_id, "step.completed")
+    before = sorted(begun.values)
+    slow.set()
+    ended = await lab.end_of(job_id)
+
+    assert before == [0, 1]
+    assert ended.output == b"[0,1,2,3,4]"
+    assert (ended.progress.done, ended.progress.total) == (5, 5)
+
+
+async def test_failure_in_a_round_starts_no_further_round(lab, job):
+    begun = Mark()
+
+    async def work_on(number):
+        begun.hit(number)
+        if number == 1:
+            raise FatalError("no")
+
+    @job
+    async def work(job):
+        await job.map("item", range(6), work_on, concurrency=Rounds(3, at_once=2))
+
+    with pytest.raises(JobFailedError, match="no"):
+        await lab.run("work")
+
+    assert 3 not in begun.values
+
+
+async def test_round_of_nothing_is_refused(lab, job):
+    @job
+    async def work(job):
+        await job.map("item", [1], double, concurrency=Rounds(0))
+
+    with pytest.raises(JobFailedError, match="at least 1"):
+        await lab.run("work")

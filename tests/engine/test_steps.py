@@ -496,7 +496,12 @@ async def test_malformed_output_has_its_own_small_limit(lab, job):
 
     assert tries.count == 3
     assert ended.error.code == "step_failed"
-    assert ended.error.details == {"step_key": "m", "attempts": 3}
+    assert ended.error.details == {
+        "step_key": "m",
+        "attempts": 3,
+        "cause": "InvalidResponseError",
+        "cause_code": "invalid_response",
+    }
 
 
 async def test_attempts_and_waits_are_visible_as_events(lab, job):

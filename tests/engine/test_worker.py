@@ -905,7 +905,7 @@ async def test_dispatch_that_fails_is_only_logged(lab, job, caplog):
     async def refuse(dispatches):
         raise DispatchError("broker away")
 
-    lab.client._dispatcher = type("Broken", (), {"dispatch": staticmethod(refuse)})()
+    lab.client.submissions._dispatcher = type("Broken", (), {"dispatch": staticmethod(refuse)})()
 
     @job
     async def work(job):

@@ -140,7 +140,7 @@ class Fleet:
 
     async def reconnected(self) -> None:
         """Return once the client announces again."""
-        publisher = self.client._dispatcher._beyond  # type: ignore[attr-defined]
+        publisher = self.client.submissions._dispatcher._beyond  # type: ignore[attr-defined]
         await self.client.submit("add", 0)
         await eventually(lambda: not publisher._failing, "the client reaches the broker again")
 

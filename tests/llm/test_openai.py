@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 import httpx2
 import openai
 import pytest
+from openai.types.chat import ChatCompletion
 from pydantic import BaseModel
 
 from holdfast.errors import (
@@ -24,8 +25,10 @@ from holdfast.errors import (
     TruncatedResponseError,
 )
 from holdfast.llm import LLM, LLMConfig, ModelConfig
-from holdfast.llm.providers.openai import OpenAIProvider
+from holdfast.llm.providers.base import ProviderRequest, Tool, ToolCall
+from holdfast.llm.providers.openai import OpenAIProvider, _reply
 from holdfast.llm.providers.openai_errors import translate
+from holdfast.llm.providers.tokens import estimate_input
 from holdfast.model import CallStatus
 from holdfast.testing.provider import Fault, FaultKind, ProviderBehaviour, ProviderSimulator
 
@@ -288,3 +291,67 @@ def test_connection_that_timed_out_is_told_from_one_that_was_lost():
 
     assert type(translate(late, "openai", now)) is ProviderTimeoutError
     assert type(translate(lost, "openai", now)) is ProviderUnavailableError
+
+
+def request_with_tool(choice: str | None) -> ProviderRequest:
+    tool = Tool(name="look_up", description="Looks up.", parameters={"type": "object"}, strict=False)
+    return ProviderRequest(
+        call_id="call_1",
+        model="m",
+        messages=({"role": "user", "content": "hi"},),
+        max_output_tokens=10,
+        tools=(tool,),
+        tool_choice=choice,
+    )
+
+
+@pytest.mark.parametrize(
+    ("choice", "sent"),
+    [
+        (None, None),
+        ("required", "required"),
+        ("look_up", {"type": "function", "function": {"name": "look_up"}}),
+    ],
+)
+def test_tools_are_offered_in_the_form_of_the_api(choice, sent):
+    body = OpenAIProvider(api_key="k")._body(request_with_tool(choice))
+
+    [offered] = body["tools"]
+    assert offered["function"] == {
+        "name": "look_up",
+        "description": "Looks up.",
+        "parameters": {"type": "object"},
+        "strict": False,
+    }
+    assert body.get("tool_choice") == sent
+
+
+def test_tool_calls_of_an_answer_are_read():
+    function = {"name": "look_up", "arguments": '{"word": "tide"}'}
+    message = {
+        "role": "assistant",
+        "content": None,
+        "tool_calls": [{"id": "call_7", "type": "function", "function": function}],
+    }
+    completion = ChatCompletion.model_validate(
+        {
+            "id": "c",
+            "object": "chat.completion",
+            "created": 0,
+            "model": "m",
+            "choices": [{"index": 0, "finish_reason": "tool_calls", "message": message}],
+        }
+    )
+
+    reply = _reply(completion, "openai", {})
+
+    assert (reply.text, reply.finish_reason) == ("", "tool_calls")
+    assert reply.tool_calls == (
+        ToolCall(call_id="call_7", name="look_up", arguments='{"word": "tide"}'),
+    )
+
+
+def test_tools_count_towards_the_estimate_of_the_prompt():
+    request = request_with_tool(None)
+
+    assert estimate_input(request.messages, None, request.tools) > estimate_input(request.messages, None)

@@ -1,27 +1,54 @@
 """The way of a call: what its job is told of it."""
 
-from holdfast.llm.config import ModelConfig
+import asyncio
+
+from holdfast.llm.client import LLM
+from holdfast.llm.config import LLMConfig, ModelConfig
+from holdfast.llm.lanes import LocalLanes
+from holdfast.llm.providers.scripted import Scripted
 from holdfast.store.base import LaneAdjustment
+from holdfast.testing.clock import ManualClock
+from holdfast.testing.signals import eventually
 
-LANE = ModelConfig(model="gpt-4o-mini").lane
+MODEL = ModelConfig(model="m", provider="scripted")
 
 
-async def test_long_wait_for_a_lane_is_told_when_it_shows_and_when_it_ends(
-    make_llm, in_step, lanes, told
-):
-    await lanes.adjust_lane(LaneAdjustment(lane=LANE, pause_seconds=1.2))
-    llm = make_llm()
+def make(clock: ManualClock, ledger) -> tuple[LLM, LocalLanes]:
+    lanes = LocalLanes(clock)
+    scripted = {"scripted": Scripted(clock=clock)}
+    return LLM(LLMConfig.single(MODEL), scripted, lanes=lanes, ledger=ledger, clock=clock), lanes
+
+
+async def test_long_wait_for_a_lane_is_told_when_it_shows_and_when_it_ends(in_step, ledger, told):
+    clock = ManualClock()
+    llm, lanes = make(clock, ledger)
+    await lanes.adjust_lane(LaneAdjustment(lane=MODEL.lane, pause_seconds=4))
+    calling = asyncio.create_task(llm.complete("go"))
+    where = {"key": "daily", "step_attempt": 1, "lane": "scripted:m"}
+    await eventually(lambda: told == [("step.waiting", where)])
+
+    clock.advance(4.5)
+    await calling
+
+    assert told[1:] == [("step.admitted", {**where, "wait_seconds": 4.5})]
+
+
+async def test_call_that_finds_its_lane_open_tells_nothing(in_step, ledger, told):
+    llm, _ = make(ManualClock(), ledger)
 
     await llm.complete("go")
 
-    (waiting, where), (admitted, how_long) = told
-    assert (waiting, admitted) == ("step.waiting", "step.admitted")
-    assert where == {"key": "daily", "step_attempt": 1, "lane": LANE}
-    assert how_long == {**where, "wait_seconds": how_long["wait_seconds"]}
-    assert how_long["wait_seconds"] >= 1
-
-
-async def test_call_that_finds_its_lane_open_tells_nothing(make_llm, in_step, told):
-    await make_llm().complete("go")
-
     assert told == []
+
+
+async def test_cancelled_wait_tells_no_admission(in_step, ledger, told):
+    clock = ManualClock()
+    llm, lanes = make(clock, ledger)
+    await lanes.adjust_lane(LaneAdjustment(lane=MODEL.lane, pause_seconds=4))
+    calling = asyncio.create_task(llm.complete("go"))
+    await eventually(lambda: bool(told))
+
+    calling.cancel()
+    await asyncio.gather(calling, return_exceptions=True)
+
+    assert [name for name, _ in told] == ["step.waiting"]

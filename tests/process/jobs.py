@@ -53,9 +53,17 @@ def compute(folder: str) -> None:
         time.sleep(0.05)
 
 
+class Talk(BaseModel):
+    lines: int
+    gate: str
+    """Path of a file without which nobody gets past the middle."""
+
+
 @app.job("talk")
-async def talk(job: JobContext, lines: int) -> None:
+async def talk(job: JobContext, said: Talk) -> None:
     """Have something to tell ten times a second."""
-    for number in range(lines):
+    for number in range(said.lines):
         await job.step(f"line/{number}", asyncio.sleep, 0.1)
         job.emit("line.spoken", number=number)
+        while number >= said.lines // 2 and not os.path.exists(said.gate):  # noqa: ASYNC110, ASYNC240, PTH110 - there is no event for a file
+            await asyncio.sleep(0.05)

@@ -9,13 +9,14 @@ import aiohttp
 import pytest
 
 from holdfast.testing.servers.base import free_port
+from tests.process import jobs
 from tests.process.conftest import APP, Open, Place, Process, eventually
 
 pytestmark = [pytest.mark.process, pytest.mark.slow, pytest.mark.timeout(120)]
 
 JOBS = 25
 STREAMS = 500
-LINES = 40
+LINES = 20
 
 
 class Client:
@@ -67,8 +68,13 @@ async def test_server_killed_under_500_streams_loses_and_repeats_nothing(open_pl
     """Every client ends with the whole list of events, without a gap, although a worker dies, too."""
     place = await open_place(lease_seconds=1)
     port = free_port()
-    server, worker, _ = await asyncio.gather(serve(place, port), place.worker(), place.worker())
-    job_ids = [(await place.client.submit("talk", LINES)).job_id for _ in range(JOBS)]
+    gate = place.folder / "gate"
+    slots = ("--concurrency", str(JOBS * 2 // 3))  # so that both workers have some of the jobs
+    server, worker, _ = await asyncio.gather(
+        serve(place, port), place.worker(*slots), place.worker(*slots)
+    )
+    said = jobs.Talk(lines=LINES, gate=str(gate))
+    job_ids = [(await place.client.submit("talk", said)).job_id for _ in range(JOBS)]
     connector = aiohttp.TCPConnector(limit=0)
     timeout = aiohttp.ClientTimeout(total=None)
     async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
@@ -83,7 +89,8 @@ async def test_server_killed_under_500_streams_loses_and_repeats_nothing(open_pl
             process.signal(signal.SIGKILL)
         await server.end()
         cut_at = [len(client.seen) for client in clients]
-        await serve(place, port)
+        gate.touch()
+        await asyncio.gather(serve(place, port), place.worker(*slots))
 
         async with asyncio.timeout(60):
             await asyncio.gather(*following)

@@ -273,11 +273,9 @@ async def test_answer_that_trickles_for_ever_has_an_end(monkeypatch):
 
 
 async def test_real_port_that_nobody_listens_on_is_told():
-    client = Client("http://127.0.0.1:1", clock=NoTime())
-
-    with pytest.raises(ServiceUnavailableError, match="check that 'holdfast serve' runs there"):
-        await client.get("j")
-    await client.close()
+    async with Client("http://127.0.0.1:1", clock=NoTime()) as client:
+        with pytest.raises(ServiceUnavailableError, match="check that 'holdfast serve' runs there"):
+            await client.get("j")
 
 
 # what only a service has ---------------------------------------------------------------------

@@ -24,7 +24,7 @@ CHECKS = [
     *(response_headers_conformance, response_schema_conformance),
 ]
 SCHEMA = schemathesis.openapi.from_dict(DESCRIPTION)
-EXAMPLES = 20
+EXAMPLES = 15
 
 
 @pytest.mark.slow

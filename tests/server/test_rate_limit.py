@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdfast.server.rate_limit import CALLERS_MAX, GoodKeys, SlidingWindows, network_of
+from holdfast.server.good_keys import GOOD_KEYS_MAX, GoodKeys
+from holdfast.server.rate_limit import CALLERS_MAX, SlidingWindows, network_of
 from holdfast.testing.clock import ManualClock
 from holdfast.testing.harness import Harness
 from holdfast.testing.service import running_service
@@ -102,7 +103,7 @@ def test_callers_that_are_remembered_are_bounded():
         windows.take(f"caller {number}", 0.0)
         keys.remember(f"key {number}", f"name {number}")
 
-    assert len(windows._callers) == len(keys._names) == CALLERS_MAX
+    assert (len(windows._callers), len(keys._names)) == (CALLERS_MAX, GOOD_KEYS_MAX)
     assert keys.name_of("key 0") is None
     assert keys.name_of(f"key {CALLERS_MAX}") == f"name {CALLERS_MAX}"
 

@@ -5,6 +5,7 @@ import contextlib
 import json
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
@@ -134,7 +135,7 @@ async def test_socket_closes_when_the_service_does(running, harness):
 )
 async def test_a_page_of_another_site_gets_nothing_by_the_cookie(harness, origin, code):
     job_id = await harness.submit("greet", "ada")
-    options = {
+    options: dict[str, Any] = {
         "cors_origins": ("https://shop.example",),
         "public_url": "https://holdfast.example/jobs",
     }

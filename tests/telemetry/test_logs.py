@@ -128,6 +128,7 @@ def scope():
         step_attempt=2,
         priority=0,
         tenant="acme",
+        owe=lambda *_: None,
         emit=lambda *_: None,
         emit_delta=lambda _: None,
         owe=lambda *_: None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 from importlib import metadata
 from typing import TYPE_CHECKING
 
@@ -58,6 +59,13 @@ def _fonts() -> tuple[Verdict, str, str]:
     return "ok", "for European and East Asian names", ""
 
 
+def _agents() -> tuple[Verdict, str, str]:
+    # Not imported: that alone takes seconds.
+    if importlib.util.find_spec("agents") is None:
+        return "problem", "not installed: life_clarity cannot be written", "install 'holdfast[agents]'"
+    return "ok", metadata.version("openai-agents"), ""
+
+
 def _ephemeris() -> tuple[Verdict, str, str]:
     from datetime import date, time
 
@@ -78,6 +86,7 @@ def _places() -> tuple[Verdict, str, str]:
 _PROBES: tuple[tuple[str, Callable[[], tuple[Verdict, str, str]]], ...] = (
     ("Typst", _typst),
     ("pikepdf", _pikepdf),
+    ("Agents SDK", _agents),
     ("fonts", _fonts),
     ("ephemeris", _ephemeris),
     ("cities", _places),

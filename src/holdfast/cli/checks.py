@@ -34,7 +34,7 @@ async def run_checks(session: Session, *, offline: bool) -> list[Finding]:
         settings = session.settings
     except HoldfastError as error:
         return [*findings, _failed("settings", "environment", error)]
-    findings += [_application(session, settings)]
+    findings += [_application(session, settings), *_products(settings)]
     findings.append(folder("home folder", settings.home, "HOLDFAST_HOME"))
     findings.append(await artifacts(settings))
     findings.append(await broker(settings))
@@ -96,6 +96,20 @@ def _application(session: Session, settings: Settings) -> Finding:
             "import the modules that define its jobs",
         )
     return Finding("settings", "application", "ok", f"{name}: {kinds}")
+
+
+def _products(settings: Settings) -> Iterator[Finding]:
+    if settings.app:
+        return
+    from holdfast.apps.reports.terms import load_terms
+
+    try:
+        terms = load_terms(settings.reports)
+    except HoldfastError as error:
+        yield _failed("settings", "products", error)
+        return
+    told = ", ".join(f"{kind} ${found.price_usd}" for kind, found in terms.items())
+    yield Finding("settings", "products", "ok", told)
 
 
 async def _store(settings: Settings) -> list[Finding]:

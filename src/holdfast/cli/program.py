@@ -19,6 +19,7 @@ from holdfast.cli import (
     migrate,
     prune,
     report,
+    report_experiment,
     sealing,
     serve,
     subject,
@@ -103,6 +104,7 @@ def configure(
 
 
 program.command("report")(report.report)
+program.command("report-experiment")(report_experiment.report_experiment)
 program.add_typer(_jobs, name="jobs")
 program.command("worker")(worker.worker)
 program.command("serve")(serve.serve)

@@ -11,7 +11,13 @@ import typer
 class ReportOptions:
     """What `holdfast report` was asked for."""
 
-    kind: Annotated[str, typer.Argument(metavar="KIND", help="personal_horoscope or life_clarity.")]
+    kind: Annotated[
+        str,
+        typer.Argument(
+            metavar="KIND",
+            help="life_clarity, personal_blueprint, personal_horoscope, or bundle: all of them.",
+        ),
+    ]
     name: Annotated[str, typer.Option(metavar="NAME", help="Whose report it is.")]
     born: Annotated[
         str,
@@ -25,7 +31,10 @@ class ReportOptions:
         typer.Option(metavar="PLACE", help="Place of birth: 'Lisbon', 'Paris, Texas', '38.7, -9.1'."),
     ]
     out: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="The PDF to write; KIND.pdf by default.")
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="The PDF to write; KIND.pdf by default. Of a bundle, the folder."
+        ),
     ] = None
     start: Annotated[
         str | None,

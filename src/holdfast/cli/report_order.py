@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from holdfast.model import Job
 
 HOROSCOPE = "personal_horoscope"
+BUNDLE = "bundle"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +38,7 @@ class ReportOrder:
     kind: str
     request: ReportRequest
     out: Path
-    """The file to write."""
+    """The file to write; the folder, if it is a bundle."""
     key: str
     """Of the report, whatever the day."""
     start_given: bool
@@ -49,6 +50,11 @@ class ReportOrder:
         """What people call it."""
         return f"{self.kind.replace('_', ' ').capitalize()} for {self.request.birth.name}"
 
+    @property
+    def is_bundle(self) -> bool:
+        """Whether it is several reports, each with a file of its own."""
+        return self.kind == BUNDLE
+
 
 def order_from(options: ReportOptions) -> ReportOrder:
     """Check what was typed.
@@ -59,11 +65,10 @@ def order_from(options: ReportOptions) -> ReportOrder:
     from holdfast.apps.reports import report_request
     from holdfast.cli.files import check_target
 
-    if options.days is not None and options.kind != HOROSCOPE:
+    if options.days is not None and options.kind not in {HOROSCOPE, BUNDLE}:
         raise InvalidInputError(
-            f"--days is for {HOROSCOPE!r}, not for {options.kind!r}", hint="leave it out"
+            f"--days is for {HOROSCOPE!r} and {BUNDLE!r}, not for {options.kind!r}", hint="leave it out"
         )
-    today = SystemClock().now().astimezone().date()
     given: dict[str, Any] = {
         "days": options.days,
         "answers_per_period": options.answers,
@@ -73,19 +78,30 @@ def order_from(options: ReportOptions) -> ReportOrder:
         name=options.name,
         born=options.born,
         place=options.place,
-        start=options.start or today.isoformat(),
+        start=options.start or today(),
         **{name: value for name, value in given.items() if value is not None},
     )
-    out = (options.out or Path(f"{options.kind}.pdf")).expanduser()
-    check_target(out)
+    default = options.kind if options.kind == BUNDLE else f"{options.kind}.pdf"
+    out = (options.out or Path(default)).expanduser()
+    for file in _files(options.kind, out):
+        check_target(file)
     return ReportOrder(
         kind=options.kind,
         request=request,
         out=out,
         key=_key(options, request, out),
         start_given=options.start is not None,
-        budget=_budget(options.budget),
+        budget=budget_of(options.budget),
     )
+
+
+def _files(kind: str, out: Path) -> list[Path]:
+    """Return the files that the report becomes."""
+    if kind != BUNDLE:
+        return [out]
+    from holdfast.apps.reports.jobs import BUNDLE as PRODUCT
+
+    return [out / part.file_name for part in PRODUCT.parts]
 
 
 def _key(options: ReportOptions, request: ReportRequest, out: Path) -> str:
@@ -105,7 +121,17 @@ def _key(options: ReportOptions, request: ReportRequest, out: Path) -> str:
     )
 
 
-def _budget(given: str | None) -> Budget:
+def today() -> str:
+    """Return the day it is here."""
+    return SystemClock().now().astimezone().date().isoformat()
+
+
+def budget_of(given: str | None) -> Budget:
+    """Read an amount of dollars; unlimited if none is given.
+
+    Raises:
+        InvalidInputError: It is not an amount.
+    """
     if given is None:
         return Budget()
     try:

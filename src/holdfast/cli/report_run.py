@@ -9,6 +9,7 @@ from holdfast.cli.check_provider import described
 from holdfast.cli.exits import ExitStatus, status_of_job
 from holdfast.cli.files import save
 from holdfast.cli.interruption import Interruption
+from holdfast.cli.report_family import Family, family_records, parked_parts
 from holdfast.cli.report_order import submit_order
 from holdfast.cli.report_state import ReportState, Stage
 from holdfast.cli.report_summary import print_summary
@@ -16,16 +17,25 @@ from holdfast.cli.report_view import view_for_terminal
 from holdfast.cli.wording import counted
 from holdfast.clock import SystemClock
 from holdfast.errors import ArtifactError
-from holdfast.model import JobStatus, SuspendReason
+from holdfast.model import JobStatus
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from holdfast.apps.reports.manifest import Batch
+    from holdfast.apps.reports.models import ReportResult
     from holdfast.cli.report_options import ReportOptions
     from holdfast.cli.report_order import ReportOrder
     from holdfast.cli.report_view import View
     from holdfast.cli.session import Session
     from holdfast.engine.client import JobClient
     from holdfast.model import Job
+    from holdfast.settings import Settings
     from holdfast.wiring import App
+
+PARTS_AT_ONCE = 4
+"""Slots for a bundle: its own, which it leaves, and one for each part."""
 
 _STOPPED_AT_ONCE = (
     "Stopped at once: calls in flight may have to be paid again. "
@@ -63,38 +73,44 @@ class _Run:
         self._order = order
         self._view = view
         self._state: ReportState | None = None
+        self._batches = batches_of(order, app.settings)
         self._interruption = Interruption(self._on_first_signal, self._on_second_signal)
-        self._parked = asyncio.Event()
-        """Set when only a higher budget lets the job go on."""
 
     async def to_the_end(self, job: Job) -> Job:
         """Work until the job is terminal, parked, or the process is told to stop."""
-        records = await self._client.records(job.job_id)
-        self._state = ReportState.of(job, records, calls_of(self._order), SystemClock())
+        self._state = state = await self._state_of(job)
         self._tell_beginning(job)
+        words = sum(batch.weight for batch in self._batches)
+        family = Family(self._client, state, self._view.update, words=words)
         with self._interruption.watching():
-            self._view.open(self._state)
+            self._view.open(state)
             # After opening, so that the view can keep log lines apart from what it draws. How a
             # failed attempt ends is told in the summary.
             self._session.start_logging(level_default="error")
             try:
-                following = asyncio.create_task(self._follow(job))
-                async with self._app.worker(queues=(job.queue,), concurrency=1):
-                    await self._until_something_ends(job)
-                    self._state.stopping = self._interruption.received is not None
+                following = asyncio.create_task(family.follow(job))
+                # A bundle leaves its slot while its parts are at work.
+                slots = PARTS_AT_ONCE if self._order.is_bundle else 1
+                async with self._app.worker(queues=(job.queue,), concurrency=slots):
+                    await self._until_something_ends(job, family)
+                    state.stopping = self._interruption.received is not None
                 following.cancel()
                 await asyncio.gather(following, return_exceptions=True)
             finally:
                 self._view.close()
         return await self._client.get(job.job_id)
 
-    async def _until_something_ends(self, job: Job) -> None:
+    async def _state_of(self, job: Job) -> ReportState:
+        records = await family_records(self._client, job)
+        return ReportState.of(job, records, len(self._batches), SystemClock())
+
+    async def _until_something_ends(self, job: Job, family: Family) -> None:
         waits = [
             asyncio.ensure_future(wait)
             for wait in (
                 self._client.wait(job.job_id),
                 self._interruption.requested.wait(),
-                self._parked.wait(),
+                family.parked.wait(),
             )
         ]
         try:
@@ -105,19 +121,6 @@ class _Run:
             for task in waits:
                 task.cancel()
             await asyncio.gather(*waits, return_exceptions=True)
-
-    async def _follow(self, job: Job) -> None:
-        state = self._state
-        if job.suspend_reason is SuspendReason.BUDGET:
-            # Parked by an earlier command: no event will come to tell.
-            self._parked.set()
-        async for event in self._client.events(job.job_id, after=job.event_seq):
-            if state is None:
-                return
-            state.apply(event)
-            self._view.update()
-            if state.suspended == SuspendReason.BUDGET:
-                self._parked.set()
 
     def _tell_beginning(self, job: Job) -> None:
         state, settings = self._state, self._app.settings
@@ -152,14 +155,14 @@ class _Run:
     async def report_stop(self, job: Job) -> int:
         """Say where a job stands that has not ended, and return the exit status."""
         # What is on record, not what the display has heard of so far.
-        records = await self._client.records(job.job_id)
-        state = ReportState.of(job, records, calls_of(self._order), SystemClock())
+        state = await self._state_of(job)
         on_record, total = len(state.written), state.calls_total
         if self._interruption.received is None:
+            parked = [job, *await parked_parts(self._client, job)][-1]
             self._view.say(
                 f"Parked: the budget is used up after {on_record:,} of {counted(total, 'call')}. "
                 f"The same command with a higher --budget goes on, or: "
-                f"holdfast jobs budget {job.job_id} --usd AMOUNT"
+                f"holdfast jobs budget {parked.job_id} --usd AMOUNT"
             )
             return ExitStatus.PARKED
         self._view.say(
@@ -175,29 +178,37 @@ def _stopping(state: ReportState | None) -> str:
     return f"Stopping: finishing {what}, press Ctrl-C again to stop at once. The same command resumes."
 
 
-def calls_of(order: ReportOrder) -> int:
-    """Return how many model calls the report takes when nothing has to be repeated."""
-    from holdfast.apps.reports.jobs import PRODUCTS
+def batches_of(order: ReportOrder, settings: Settings) -> Sequence[Batch]:
+    """Return what the report takes: a model call for each batch, when nothing has to be repeated."""
+    from holdfast.apps.reports.jobs import batches_of_order
 
-    product = next(found for found in PRODUCTS if found.kind == order.kind)
-    return len(product.manifest(order.request))
+    return batches_of_order(order.kind, order.request, terms_file=settings.reports)
 
 
 async def _conclude(
     app: App, client: JobClient, order: ReportOrder, options: ReportOptions, *, before: Job, job: Job
 ) -> int:
-    """Write the file of a completed report, or say why there is none."""
-    if job.status is JobStatus.COMPLETED:
-        result = client.output_of(job)
-        artifact = next(
-            (found for found in await client.artifacts(job.job_id) if found.name == result.artifact),
-            None,
+    """Write the files of a completed report, or say why there is none."""
+    again, as_json = before.status.terminal, options.as_json
+    if job.status is not JobStatus.COMPLETED:
+        print_summary(app.settings, order, job, again=again, as_json=as_json)
+        return status_of_job(job.status)
+    result = client.output_of(job)
+    if not order.is_bundle:
+        await _save(client, job.job_id, result, order.out)
+        print_summary(app.settings, order, job, again=again, as_json=as_json)
+        return ExitStatus.OK
+    for part in result.delivered:
+        await _save(client, part.job_id, part.report, order.out / part.report.artifact)
+    print_summary(app.settings, order, job, again=again, as_json=as_json)
+    return ExitStatus.JOB_FAILED if result.failed else ExitStatus.OK
+
+
+async def _save(client: JobClient, job_id: str, report: ReportResult, out: Path) -> None:
+    found = [each for each in await client.artifacts(job_id) if each.name == report.artifact]
+    if not found:
+        raise ArtifactError(
+            f"job {job_id!r} has no file {report.artifact!r} though it completed",
+            hint=f"look at it with 'holdfast jobs show {job_id}'",
         )
-        if artifact is None:
-            raise ArtifactError(
-                f"job {job.job_id!r} has no file {result.artifact!r} though it completed",
-                hint=f"look at it with 'holdfast jobs show {job.job_id}'",
-            )
-        await save(client, artifact, order.out)
-    print_summary(app.settings, order, job, again=before.status.terminal, as_json=options.as_json)
-    return status_of_job(job.status)
+    await save(client, found[0], out)

@@ -129,6 +129,10 @@ class ReportState:
             case _:
                 pass
 
+    def tell(self, fraction: float, label: str, eta_seconds: float | None) -> None:
+        """Take somebody's word for how far the writing is."""
+        self._progress({"fraction": fraction, "label": label, "eta_seconds": eta_seconds, "total": 1})
+
     def _progress(self, fields: dict[str, Any]) -> None:
         self.fraction = fields["fraction"]
         self.label = fields["label"] or self.label

@@ -36,7 +36,9 @@ def print_summary(
     if as_json:
         return
     out = console.stdout()
-    head = Text("✓ ", style="good")
+    result = msgspec.json.decode(job.output or b"{}")
+    incomplete = order.is_bundle and any(part["report"] is None for part in result["parts"])
+    head = Text("! ", style="waiting") if incomplete else Text("✓ ", style="good")
     head.append(printable(order.title), style="strong")
     out.print(head)
     if again:
@@ -44,7 +46,7 @@ def print_summary(
     rows = Table.grid(padding=(0, 2))
     rows.add_column(style="quiet", no_wrap=True)
     rows.add_column(overflow="fold")
-    for name, words in _rows(settings, order, job, msgspec.json.decode(job.output or b"{}")):
+    for name, words in _rows(settings, order, job, result):
         rows.add_row(name, printable(words))
     out.print(Padding(rows, (1, 0, 1, 2), expand=False))
 
@@ -53,11 +55,15 @@ def _rows(
     settings: Settings, order: ReportOrder, job: Job, result: dict[str, Any]
 ) -> Iterator[tuple[str, str]]:
     usage = job.usage
-    yield "file", f"{order.out} · {size(result['size_bytes'])}"
-    yield (
-        "pages",
-        f"{result['pages']:,} with {counted(result['answers'], 'answer')}, from {first_day(job)} on",
-    )
+    if order.is_bundle:
+        for part in result["parts"]:
+            yield part["product"].replace("_", " "), _part(order, part)
+    else:
+        yield "file", f"{order.out} · {size(result['size_bytes'])}"
+        yield (
+            "pages",
+            f"{result['pages']:,} with {counted(result['answers'], 'answer')}, from {first_day(job)} on",
+        )
     yield (
         "calls",
         (
@@ -70,8 +76,24 @@ def _rows(
     yield "time", f"{duration(job.active_seconds)} of work{attempts}"
     yield "job", job.job_id
     yield "kept in", str(settings.home.resolve())
-    for notice in result["notices"]:
+    for notice in _notices(result):
         yield "note", notice
+
+
+def _part(order: ReportOrder, part: dict[str, Any]) -> str:
+    report = part["report"]
+    if report is None:
+        error = part["error"]
+        return (
+            f"failed, {error['code']}: {error['message']} · "
+            f"once mended: holdfast jobs retry {part['job_id']}"
+        )
+    return f"{order.out / report['artifact']} · {report['pages']:,} pages · {size(report['size_bytes'])}"
+
+
+def _notices(result: dict[str, Any]) -> list[str]:
+    reports = [part["report"] for part in result["parts"]] if "parts" in result else [result]
+    return [notice for report in reports if report for notice in report["notices"]]
 
 
 def _print_failure(job: Job, *, again: bool) -> None:

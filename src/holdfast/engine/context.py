@@ -12,7 +12,7 @@ from holdfast.engine.calls import StepCall, StepOptions
 from holdfast.engine.children import Child, SpawnCall
 from holdfast.engine.children import gather as gather_children
 from holdfast.engine.children import spawn as spawn_child
-from holdfast.engine.mapping import CONCURRENCY_DEFAULT, MapCall, OnError, run_map
+from holdfast.engine.mapping import CONCURRENCY_DEFAULT, MapCall, OnError, Rounds, run_map
 from holdfast.engine.steps import (
     check_public_key,
     claim_key,
@@ -49,6 +49,11 @@ class JobContext:
     def job_id(self) -> str:
         """The job's id; derive ids of things written elsewhere from it and the step key."""
         return self._attempt.job.job_id
+
+    @property
+    def queue(self) -> str:
+        """The line it waits in: its kind's own unless the submission said otherwise."""
+        return self._attempt.job.queue
 
     @property
     def attempt(self) -> int:
@@ -157,7 +162,7 @@ class JobContext:
         fn: Callable[[Item], Awaitable[T]],
         *,
         key: Callable[[Item], str] | None = ...,
-        concurrency: int = ...,
+        concurrency: int | Rounds = ...,
         weight: Callable[[Item], float] | None = ...,
         label: Callable[[Item], str] | None = ...,
         on_error: OnError | str = ...,
@@ -171,7 +176,7 @@ class JobContext:
         fn: Callable[[Item], T],
         *,
         key: Callable[[Item], str] | None = ...,
-        concurrency: int = ...,
+        concurrency: int | Rounds = ...,
         weight: Callable[[Item], float] | None = ...,
         label: Callable[[Item], str] | None = ...,
         on_error: OnError | str = ...,
@@ -184,7 +189,7 @@ class JobContext:
         fn: Callable[[Item], Any],
         *,
         key: Callable[[Item], str] | None = None,
-        concurrency: int = CONCURRENCY_DEFAULT,
+        concurrency: int | Rounds = CONCURRENCY_DEFAULT,
         weight: Callable[[Item], float] | None = None,
         label: Callable[[Item], str] | None = None,
         on_error: OnError | str = OnError.FAIL,
@@ -199,7 +204,8 @@ class JobContext:
             items: The manifest.
             fn: What to run for an item.
             key: From an item to its stable name; needed unless items are strings or integers.
-            concurrency: Items in flight at once.
+            concurrency: Items in flight at once; `Rounds(5)` takes five at a time and begins the next
+                five once those have ended.
             weight: How much of the progress an item is; 1 by default.
             label: What to tell people an item is; its key by default.
             on_error: `"fail"` starts no further item and raises the first failure once those in

@@ -12,7 +12,7 @@ from holdfast.engine.steps import check_public_key, run_step
 from holdfast.errors import MapFailedError, StepFailedError, StepUsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from holdfast.engine.attempt import Attempt
 
@@ -28,6 +28,15 @@ class OnError(StrEnum):
     """Finish all the others, then raise `MapFailedError` with every failure."""
 
 
+@dataclass(frozen=True, slots=True)
+class Rounds:
+    """So many items at a time, each round finished before the next begins."""
+
+    size: int
+    at_once: int | None = None
+    """Items of a round in flight; None for all of it."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MapCall:
     """A function over items, on its way to becoming steps."""
@@ -38,9 +47,21 @@ class MapCall:
     key: Callable[[Any], str] | None
     weight: Callable[[Any], float] | None
     label: Callable[[Any], str] | None
-    concurrency: int
+    concurrency: int | Rounds
     on_error: OnError
     options: StepOptions
+
+    @property
+    def at_once(self) -> int:
+        """Items in flight at the most."""
+        if isinstance(self.concurrency, Rounds):
+            return min(self.concurrency.size, self.concurrency.at_once or self.concurrency.size)
+        return self.concurrency
+
+    @property
+    def round_size(self) -> int:
+        """Items after which all in flight must have ended; all by default."""
+        return self.concurrency.size if isinstance(self.concurrency, Rounds) else len(self.items)
 
 
 async def run_map(attempt: Attempt, call: MapCall) -> list[Any]:
@@ -52,7 +73,7 @@ async def run_map(attempt: Attempt, call: MapCall) -> list[Any]:
         MapFailedError: Items failed for good, under `OnError.FINISH`.
     """
     check_public_key(call.name)
-    if call.concurrency < 1:
+    if call.at_once < 1:
         raise StepUsageError(
             f"map {call.name!r} has concurrency {call.concurrency!r}", hint="give at least 1"
         )
@@ -71,7 +92,7 @@ async def run_map(attempt: Attempt, call: MapCall) -> list[Any]:
         call.name,
         total=sum(weights),
         done=sum(weight for weight, done in zip(weights, finished, strict=True) if done),
-        concurrency=min(call.concurrency, len(keys) or 1),
+        concurrency=min(call.at_once, len(keys) or 1),
         clock=attempt.clock,
     )
     attempt.tell_progress()
@@ -114,28 +135,40 @@ class _Work:
         self._failures: dict[str, Exception] = {}
         self._stopped_by: Exception | None = None
         """An error that is not one item's own, such as the job's soft limit."""
-        self._next = iter(range(len(keys)))
 
     async def run(self) -> list[Any]:
-        lanes = min(self._call.concurrency, len(self._keys))
-        async with asyncio.TaskGroup() as group:
-            for _ in range(lanes):
-                group.create_task(self._work_off())
+        every, size = range(len(self._keys)), max(1, self._call.round_size)
+        for begin in range(0, len(every), size):
+            await self._run_round(every[begin : begin + size])
+            if self._stopping:
+                break
         if self._stopped_by is not None:
             raise self._stopped_by
         if self._failures:
             self._raise_failures()
         return self._results
 
-    async def _work_off(self) -> None:
-        for index in self._next:
+    @property
+    def _stopping(self) -> bool:
+        """Whether no further item may start."""
+        failed = bool(self._failures) and self._call.on_error is OnError.FAIL
+        return failed or self._stopped_by is not None
+
+    async def _run_round(self, indices: Sequence[int]) -> None:
+        waiting = iter(indices)
+        async with asyncio.TaskGroup() as group:
+            for _ in range(min(self._call.at_once, len(indices))):
+                group.create_task(self._work_off(waiting))
+
+    async def _work_off(self, waiting: Iterator[int]) -> None:
+        for index in waiting:
             try:
                 await self._run_item(index)
             except StepFailedError as error:
                 self._failures[self._keys[index]] = error
             except Exception as error:  # noqa: BLE001 - raised by `run` once nothing is in flight
                 self._stopped_by = self._stopped_by or error
-            if self._stopped_by or (self._failures and self._call.on_error is OnError.FAIL):
+            if self._stopping:
                 return
 
     async def _run_item(self, index: int) -> None:

@@ -174,6 +174,11 @@ class JobFailedError(JobError):
 
     code = "job_failed"
 
+    def __init__(self, message: str, *, hint: str = "", failed_with: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.failed_with = failed_with
+        """Code of the error that the job failed with."""
+
 
 class JobCancelledError(JobError):
     """Raised to whoever waits for the output of a job that was cancelled."""

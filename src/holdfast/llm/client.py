@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from holdfast.llm.call import Urgency
     from holdfast.llm.config import LLMConfig, ModelConfig
     from holdfast.llm.lanes import Lanes
-    from holdfast.llm.providers.base import OutputSchema, Provider, ProviderReply
+    from holdfast.llm.providers.base import OutputSchema, Provider, ProviderReply, Tool
 
 T = TypeVar("T")
 
@@ -129,6 +129,33 @@ class LLM:
             call.check_finish(reply)
         return reply.text if parser is None else parser.parse(reply.text)
 
+    async def respond(
+        self,
+        messages: Sequence[Message],
+        *,
+        schema: OutputSchema | None = None,
+        tools: Sequence[Tool] = (),
+        tool_choice: str | None = None,
+        **options: Unpack[CallOptions],
+    ) -> ProviderReply:
+        """Make one call and return the whole answer, which may ask for tools; for loops of agents.
+
+        Args:
+            messages: The conversation so far, asked-for tools and their answers included.
+            schema: What the answer's text must fit; nobody checks it here.
+            tools: What the model may ask for.
+            tool_choice: See `ProviderRequest.tool_choice`.
+            **options: See `CallOptions`.
+
+        Raises:
+            LLMError, BudgetExceededError, LeaseLost: As `complete`, `InvalidResponseError` excepted.
+        """
+        call = self._prepare(messages, schema, options, tools=tuple(tools), tool_choice=tool_choice)
+        async with self._pipeline.run(call):
+            reply = call.reply = await _answer(call)
+            call.check_finish(reply)
+        return reply
+
     def stream(self, prompt: str | Sequence[Message], **options: Unpack[CallOptions]) -> TextStream:
         """Return an iterator over the answer's text as it comes; the call starts with iteration.
 
@@ -145,7 +172,13 @@ class LLM:
             await provider.close()
 
     def _prepare(
-        self, prompt: str | Sequence[Message], schema: OutputSchema | None, options: CallOptions
+        self,
+        prompt: str | Sequence[Message],
+        schema: OutputSchema | None,
+        options: CallOptions,
+        *,
+        tools: tuple[Tool, ...] = (),
+        tool_choice: str | None = None,
     ) -> PaidCall:
         _check_names(options)
         model = self._model(options.get("model"))
@@ -153,7 +186,7 @@ class LLM:
         if schema is not None and not model.structured_outputs:
             messages, schema = _schema_in_prompt(messages, schema), None
         limit = options.get("max_output_tokens") or model.max_output_tokens
-        input_tokens = estimate_input(messages, schema)
+        input_tokens = estimate_input(messages, schema, tools)
         return PaidCall(
             request=ProviderRequest(
                 call_id=new_id("call"),
@@ -162,6 +195,8 @@ class LLM:
                 max_output_tokens=limit,
                 temperature=options.get("temperature"),
                 output_schema=schema,
+                tools=tools,
+                tool_choice=tool_choice,
             ),
             model=model,
             provider=self._providers[model.provider],

@@ -77,7 +77,7 @@ class Client:
     def __init__(
         self, url: str | None = None, key: str | None = None, *, clock: Clock | None = None
     ) -> None:
-        """Describe it; nothing is opened before the first call.
+        """Describe it; nothing is opened before the first call, and `async with` closes what was.
 
         Args:
             url: Base URL of the service; the setting `HOLDFAST_URL` by default.
@@ -100,10 +100,6 @@ class Client:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self.close()
-
-    async def close(self) -> None:
-        """Close all connections."""
         await self._transport.close()
 
     # in and out --------------------------------------------------------------------------------

@@ -145,7 +145,8 @@ class Tail:
         if self._quiet:
             self.beats += 1
             self.wake()
-        self._quiet = True
+        else:
+            self._quiet = True
 
     def _judge(self, position: Position) -> None:
         # What ends a job is its last event; a retry adds another one.

@@ -14,6 +14,7 @@ from holdfast.engine.progress import with_family_progress
 from holdfast.errors import AccessDeniedError, UnknownJobKindError
 from holdfast.model import Budget
 from holdfast.server.access import Action, Principal
+from holdfast.server.allowances import check_budget, check_submission
 from holdfast.server.auth import Controller, Lister, Reader, Submitter, reach
 from holdfast.server.conditional import matches
 from holdfast.server.problems import CONFLICT, NOT_FOUND, ProblemRoute
@@ -84,6 +85,8 @@ async def submit_job(
         raise UnknownJobKindError(kind=submission.kind, known=known)
     if principal.tenant is not None and submission.tenant not in {None, principal.tenant}:
         raise AccessDeniedError(name=principal.name, action=f"submit for tenant {submission.tenant}")
+    kind = here.registry.get(submission.kind)
+    check_submission(principal, submission, kind)
     delay = submission.delay_seconds
     submitted = await here.client.submissions.accept(
         submission.kind,
@@ -93,7 +96,7 @@ async def submit_job(
         priority=submission.priority,
         tenant=principal.tenant or submission.tenant,
         subject=submission.subject,
-        budget=_budget(submission, here.registry.get(submission.kind).budget),
+        budget=_budget(principal, submission, kind.budget),
         concurrency_key=submission.concurrency_key,
         delay=None if delay is None else timedelta(seconds=delay),
     )
@@ -205,7 +208,7 @@ async def fork_job(
     source = await reach(here, principal, job_id)
     fork = fork or ForkRequest()
     job = await here.client.fork(
-        job_id, keep=fork.keep, value=fork.input, budget=_budget(fork, source.budget)
+        job_id, keep=fork.keep, value=fork.input, budget=_budget(principal, fork, source.budget)
     )
     jobs = request.url.path.removesuffix("/fork").rpartition("/")[0]
     return _answer(job, principal, 202, {"Location": f"{jobs}/{job.job_id}"})
@@ -235,13 +238,19 @@ async def set_budget(job_id: str, budget: BudgetRequest, here: Here, principal: 
     return _answer(changed, principal, 200)
 
 
-def _budget(asked: Submission | ForkRequest, default: Budget) -> Budget:
-    """Return the default with those limits replaced that were given; null takes one away."""
+def _budget(principal: Principal, asked: Submission | ForkRequest, default: Budget) -> Budget:
+    """Return the default with those limits replaced that were given; null takes one away.
+
+    Raises:
+        AccessDeniedError: It grows, and the principal must not `control`.
+    """
     given = asked.model_fields_set
-    return Budget(
+    budget = Budget(
         usd=asked.budget_usd if "budget_usd" in given else default.usd,
         tokens=asked.budget_tokens if "budget_tokens" in given else default.tokens,
     )
+    check_budget(principal, budget, default)
+    return budget
 
 
 def _poll_seconds(job: Job, now: datetime) -> int:

@@ -6,7 +6,6 @@ the wall clock, and starts a thread every few requests.
 
 from __future__ import annotations
 
-import hashlib
 import ipaddress
 import math
 from collections import OrderedDict
@@ -92,26 +91,6 @@ class SlidingWindows:
         return max(1, math.ceil(wait * _MINUTE))
 
 
-class GoodKeys:
-    """Keys that were found to be good, by name: only those get an allowance of their own.
-
-    Whoever sends keys that are not good shares that of the address, however many they make up.
-    """
-
-    def __init__(self) -> None:
-        self._names: OrderedDict[bytes, str] = OrderedDict()
-
-    def remember(self, key: str, name: str) -> None:
-        """Keep the name of a good key."""
-        self._names[_digest(key)] = name
-        if len(self._names) > CALLERS_MAX:
-            self._names.popitem(last=False)
-
-    def name_of(self, key: str) -> str | None:
-        """Return the name of a key that was good when it was last looked at."""
-        return self._names.get(_digest(key))
-
-
 class RateLimit:
     """Middleware: so many requests a minute of one caller; a stream counts once, health does not."""
 
@@ -160,7 +139,3 @@ def network_of(host: str) -> str:
         return str(ipaddress.ip_network((host.partition("%")[0], 64), strict=False))
     except ValueError:
         return host
-
-
-def _digest(key: str) -> bytes:
-    return hashlib.sha256(key.encode()).digest()

@@ -11,7 +11,7 @@ from starlette.requests import HTTPConnection
 
 from holdfast.server.checks import Checks
 from holdfast.server.fleet import FleetWatch
-from holdfast.server.rate_limit import GoodKeys
+from holdfast.server.good_keys import GoodKeys
 from holdfast.server.tries import Tries
 
 if TYPE_CHECKING:

@@ -84,6 +84,8 @@ class App:
         self._enlister: SqlEnlister | None = None
         self.offline_writer: Writer | None = None
         """Answers model calls while no endpoint is set; sample sentences by default."""
+        self.models: tuple[str, ...] = ()
+        """Models that jobs ask for by name, beside the default one; of the same account and limits."""
 
     @property
     def settings(self) -> Settings:
@@ -287,7 +289,9 @@ class App:
         settings = self.settings
         async with (
             self._open() as opened,
-            open_llm(settings, opened.store, self._clock, self.offline_writer) as llm,
+            open_llm(
+                settings, opened.store, self._clock, self.offline_writer, models=self.models
+            ) as llm,
             open_courier(settings, opened, self._clock) as courier,
         ):
             client = opened.client

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from holdfast.errors import ConfigError
@@ -20,9 +21,21 @@ if TYPE_CHECKING:
 
 @contextlib.asynccontextmanager
 async def open_llm(
-    settings: Settings, store: Store, clock: Clock, offline_writer: Writer | None
+    settings: Settings,
+    store: Store,
+    clock: Clock,
+    offline_writer: Writer | None,
+    *,
+    models: tuple[str, ...] = (),
 ) -> AsyncIterator[LLM]:
     """Give the model client that the settings describe, on the store's lanes and ledger.
+
+    Args:
+        settings: Name the endpoint, its default model and its limits.
+        store: Keeps lanes and ledger.
+        clock: For waits.
+        offline_writer: Answers while no endpoint is set.
+        models: Models beside the default one, each with a lane of its own.
 
     Raises:
         ConfigError: The settings name an endpoint that needs a key, and there is none.
@@ -43,9 +56,9 @@ async def open_llm(
     else:
         provider = Scripted(offline_writer, clock=clock)
         model = ModelConfig(model="scripted", provider="scripted", price=FREE)
-    llm = LLM(
-        LLMConfig.single(model), {model.provider: provider}, lanes=store, ledger=store, clock=clock
-    )
+    more = {name: replace(model, model=name) if settings.uses_openai else model for name in models}
+    config = LLMConfig(default_model=model.model, models={**more, model.model: model})
+    llm = LLM(config, {model.provider: provider}, lanes=store, ledger=store, clock=clock)
     try:
         yield llm
     finally:

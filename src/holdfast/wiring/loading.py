@@ -40,7 +40,8 @@ def default_app(settings: Settings) -> App:
     """Return an application with the built-in products registered.
 
     Raises:
-        ConfigError: The extra `holdfast[reports]` is not installed.
+        ConfigError: The extra `holdfast[reports]` is not installed, or the terms of the reports cannot
+            be used.
     """
     app = App(settings)
     try:
@@ -49,6 +50,8 @@ def default_app(settings: Settings) -> App:
         raise ConfigError(
             f"the reports application cannot be imported: {error}", hint="install 'holdfast[reports]'"
         ) from error
-    register_reports(app.registry, work_dir=settings.home / "work")
+    app.models = register_reports(
+        app.registry, work_dir=settings.home / "work", terms_file=settings.reports
+    )
     app.offline_writer = write_report_sample
     return app

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
+import hashlib
 import json
 import re
 from datetime import date, time
@@ -11,10 +13,15 @@ from typing import Any
 
 import pytest
 
+from holdfast.apps.reports import product, writing
 from holdfast.apps.reports.astro import BirthData, Place, Precomputed, precompute
 from holdfast.apps.reports.jobs import register_products
 from holdfast.apps.reports.models import ReportRequest, WritingOptions
+from holdfast.apps.reports.printing import Printed, make_folder
+from holdfast.apps.reports.render import ReportDocument
+from holdfast.apps.reports.render.jobs import MergeResult
 from holdfast.apps.reports.sample import write_report_sample
+from holdfast.engine.context import JobContext
 from holdfast.llm.client import LLM
 from holdfast.llm.config import FREE, LLMConfig, ModelConfig
 from holdfast.llm.providers.base import ProviderReply, ProviderRequest
@@ -49,6 +56,12 @@ class Desk(Scripted):
         """Batches of more questions than this are cut off."""
         self.errors: dict[str, list[Exception]] = {}
         """What to raise for a batch, first to last, before it is written."""
+        self.held = ""
+        """The batch whose answer is kept back."""
+        self.reached, self.release = asyncio.Event(), asyncio.Event()
+        """Set when the held batch is asked for; set by the test to let its answer go."""
+        self.spoilt: dict[str, list[str]] = {}
+        """Texts to answer a batch with, first to last, instead of good ones."""
 
     async def complete(self, request: ProviderRequest) -> ProviderReply:
         asked = asked_of(request)
@@ -56,9 +69,25 @@ class Desk(Scripted):
         if self.errors.get(asked["batch"]):
             raise self.errors[asked["batch"]].pop(0)
         reply = await super().complete(request)
+        if asked["batch"] == self.held:
+            self.reached.set()
+            await self.release.wait()
+        if self.spoilt.get(asked["batch"]):
+            return _with_text(reply, asked, self.spoilt[asked["batch"]].pop(0))
         if sum(len(period["questions"]) for period in asked["periods"]) > self.questions_max:
             return dataclasses.replace(reply, text=reply.text[:100], finish_reason="length")
         return reply
+
+
+def _with_text(reply: ProviderReply, asked: dict[str, Any], text: str) -> ProviderReply:
+    periods = [
+        {
+            "period": period["period"],
+            "answers": [{"question": each["number"], "answer": text} for each in period["questions"]],
+        }
+        for period in asked["periods"]
+    ]
+    return dataclasses.replace(reply, text=json.dumps({"periods": periods, "sample": True}))
 
 
 def report_request(**options: Any) -> ReportRequest:
@@ -82,8 +111,51 @@ def llm(desk: Desk) -> LLM:
 
 
 @pytest.fixture
-async def harness(tmp_path: Path, llm: LLM):
-    async with Harness(tmp_path, resources={LLM: llm}) as harness:
+async def harness(tmp_path: Path, desk: Desk):
+    async with Harness(tmp_path) as harness:
+        model = ModelConfig(model="scripted", provider="scripted", price=FREE)
+        llm = LLM(LLMConfig.single(model), {"scripted": desk}, lanes=harness.store, ledger=harness.store)
+        harness.services.resources[LLM] = llm
         register_products(harness.registry, tmp_path / "work")
         yield harness
-    await llm.close()
+        for worker in harness.workers:
+            await worker.drain()
+        await llm.close()
+
+
+@pytest.fixture
+def quick_sky(monkeypatch, facts: Precomputed):
+    """Take the sky from the session's facts instead of computing it in a child process."""
+
+    def known(birth: BirthData, start: date) -> Precomputed:
+        return facts
+
+    monkeypatch.setattr(product, "precompute", known)
+    monkeypatch.setattr(product, "SKY", False)
+
+
+@pytest.fixture
+def quick_print(monkeypatch, quick_sky):
+    """Neither compute the sky nor typeset: for tests of what happens in between."""
+
+    async def pass_cover(job: JobContext, name: str) -> None:
+        assert name
+
+    async def print_text(job: JobContext, document: ReportDocument, folder: Path) -> Printed:
+        make_folder(str(folder))
+        content = document.model_dump_json().encode()
+        path = folder / "report.pdf"
+        path.write_bytes(content)
+        sha256 = hashlib.sha256(content).hexdigest()
+        pdf = MergeResult(path=str(path), pages=1, size=len(content), sha256=sha256, links=0)
+        return Printed(pdf=pdf, notices=())
+
+    monkeypatch.setattr(product, "check_cover", pass_cover)
+    monkeypatch.setattr(product, "print_document", print_text)
+
+
+@pytest.fixture
+def no_wait(monkeypatch):
+    """Tries of a batch follow each other at once."""
+    policy = dataclasses.replace(writing.WRITING_RETRY, base_seconds=0)
+    monkeypatch.setattr(writing, "WRITING_RETRY", policy)

@@ -1,13 +1,11 @@
-from datetime import date, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import pikepdf
 import pytest
 
-from holdfast.apps.reports import jobs
-from holdfast.apps.reports.astro import BirthData, Precomputed
 from holdfast.apps.reports.horoscope import compose_horoscope
-from holdfast.apps.reports.jobs import PRODUCTS
+from holdfast.apps.reports.jobs import BUNDLE, PRODUCTS
 from holdfast.apps.reports.manifest import horoscope_manifest
 from holdfast.apps.reports.models import ReportRequest, ReportResult
 from holdfast.apps.reports.printing import print_document, remove_folder
@@ -20,17 +18,6 @@ from holdfast.testing.harness import Harness
 from tests.apps.reports.conftest import BIRTH, START, report_request
 
 
-@pytest.fixture
-def quick_sky(monkeypatch, facts: Precomputed):
-    """Take the sky from the session's facts instead of computing it in a child process."""
-
-    def known(birth: BirthData, start: date) -> Precomputed:
-        return facts
-
-    monkeypatch.setattr(jobs, "precompute", known)
-    monkeypatch.setattr(jobs, "SKY", False)
-
-
 async def end_of(harness: Harness, job_id: str) -> Job:
     # Not `harness.end_of`: typesetting on a busy machine outlasts its patience.
     return await harness.client.wait(job_id)
@@ -41,11 +28,18 @@ async def steps_of(harness, job_id: str) -> set[str]:
     return {checkpoint.key for checkpoint in found.checkpoints}
 
 
-def test_every_product_has_its_own_queue_and_file(harness):
+def test_every_product_has_its_own_queue_file_and_budget(harness):
     kinds = [harness.registry.get(product.kind) for product in PRODUCTS]
 
-    assert [kind.queue for kind in kinds] == ["reports.personal_horoscope", "reports.life_clarity"]
-    assert len({product.file_name for product in PRODUCTS}) == len(PRODUCTS)
+    assert [kind.queue for kind in kinds] == [
+        "reports.life_clarity",
+        "reports.personal_blueprint",
+        "reports.personal_horoscope",
+        "reports.bundle",
+    ]
+    assert len({product.file_name for product in BUNDLE.parts}) == len(PRODUCTS) - 1
+    assert all(kind.budget.tokens for kind in kinds)
+    assert harness.registry.get("bundle").soft_limit == timedelta(seconds=120)
 
 
 @pytest.mark.slow

@@ -18,17 +18,30 @@ if TYPE_CHECKING:
 __all__ = ["register_reports", "report_request", "write_report_sample"]
 
 
-def register_reports(registry: Registry, *, work_dir: Path | None = None) -> None:
+def register_reports(
+    registry: Registry, *, work_dir: Path | None = None, terms_file: Path | None = None
+) -> tuple[str, ...]:
     """Register every report of the product line as a job kind.
 
     Args:
         registry: Of the application.
         work_dir: Folder for intermediate files; a private one among the system's temporary
             files by default.
+        terms_file: Prices, models, batch sizes, pacing and budgets, where they differ from the
+            shipped ones; see `terms.load_terms`.
+
+    Returns:
+        The models that products ask for by name.
+
+    Raises:
+        ConfigError: The terms cannot be used.
     """
     from holdfast.apps.reports.jobs import register_products
+    from holdfast.apps.reports.terms import load_terms, models_of
 
-    register_products(registry, work_dir)
+    terms = load_terms(terms_file)
+    register_products(registry, work_dir, terms=terms)
+    return models_of(terms)
 
 
 def report_request(*, name: str, born: str, place: str, start: str, **options: Any) -> ReportRequest:

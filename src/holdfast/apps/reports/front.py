@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Iterable
 from functools import cache
 from typing import Any, Final
 
@@ -15,7 +16,7 @@ from holdfast.apps.reports.astro.wheel import BODY_GLYPHS, SIGN_GLYPHS
 from holdfast.apps.reports.astro.zodiac import Body, sign_of
 from holdfast.apps.reports.questions import PROMPTS
 from holdfast.apps.reports.render import document as page
-from holdfast.apps.reports.wording import degrees, long_date
+from holdfast.apps.reports.wording import degrees, long_date, ordinal
 
 SAMPLE_NOTICE: Final = "Sample edition: texts put together offline, without a language model."
 AUTHOR: Final = "Holdfast Reports"
@@ -87,6 +88,23 @@ def imprint(facts: Precomputed) -> tuple[str, ...]:
         "financial advice."
     )
     return sky, texts, purpose
+
+
+def placements(facts: Precomputed, bodies: Iterable[str]) -> tuple[str, ...]:
+    """Return where these bodies stand in the chart, one line each; what is unknown is left out."""
+    chart = facts.chart
+    found = {position.body: position for position in chart.positions}
+    angles = {Body.ASCENDANT: chart.ascendant, Body.MIDHEAVEN: chart.midheaven}
+    lines = []
+    for name in map(Body, bodies):
+        longitude = angles.get(name)
+        if name in found:
+            position = found[name]
+            house = f", {ordinal(position.house)} house" if position.house else ""
+            lines.append(f"{_GLYPHS[name]} {name} in {position.sign}{house}")
+        elif longitude is not None:
+            lines.append(f"{name} in {sign_of(longitude)}")
+    return tuple(lines)
 
 
 def colour_line(colours: LuckyColours) -> str:

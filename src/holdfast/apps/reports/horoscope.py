@@ -9,9 +9,10 @@ from typing import Final
 
 from holdfast.apps.reports import front
 from holdfast.apps.reports.astro import Precomputed
-from holdfast.apps.reports.manifest import Batch, Period
+from holdfast.apps.reports.manifest import Batch, Period, horoscope_manifest
 from holdfast.apps.reports.models import ReportRequest
 from holdfast.apps.reports.openers import day_opener, month_opener, week_opener, year_opener
+from holdfast.apps.reports.product import PrintedProduct
 from holdfast.apps.reports.questions import Question
 from holdfast.apps.reports.render import document as page
 from holdfast.apps.reports.wording import (
@@ -41,7 +42,7 @@ def compose_horoscope(
     composer = _Composer(facts, written, {each.id for each in periods if each.kind == "daily"})
     first, last = request.start, max(period.last_day for period in periods if period.kind == "daily")
     return page.ReportDocument(
-        title="The Year Ahead",
+        title=HOROSCOPE.title,
         subtitle="A personal horoscope for every day, week and month",
         person=request.birth.name,
         edition=span(first, last),
@@ -192,3 +193,12 @@ class _Composer:
 
 
 _PHASE_AGES: Final = {"New Moon": 0.0, "First Quarter": 0.25, "Full Moon": 0.5, "Last Quarter": 0.75}
+
+HOROSCOPE: Final = PrintedProduct(
+    kind="personal_horoscope",
+    title="The Year Ahead",
+    file_name="the-year-ahead.pdf",
+    manifest=horoscope_manifest,
+    compose=compose_horoscope,
+    batch_size="days_per_batch",
+)

@@ -1,108 +1,87 @@
-"""The report jobs: every product is the same four moves, with its own manifest and layout.
+"""The product line: every product with its job kind, queue, budget and function.
 
-A new product is one more entry in `PRODUCTS`: what to write, and how to put it on paper.
+A new product is a file of its own beside these, its prompts, its template, and an entry here.
 """
 
 from __future__ import annotations
 
-import asyncio
 import os
 import tempfile
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
-from datetime import timedelta
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from holdfast.apps.reports.astro import Precomputed, precompute
-from holdfast.apps.reports.clarity import clarity_manifest, compose_clarity
-from holdfast.apps.reports.horoscope import compose_horoscope
-from holdfast.apps.reports.manifest import Batch, horoscope_manifest
-from holdfast.apps.reports.models import ReportRequest, ReportResult
-from holdfast.apps.reports.printing import check_cover, print_document, remove_folder
-from holdfast.apps.reports.render import ReportDocument
-from holdfast.apps.reports.writing import Written, write_manifest
-from holdfast.engine.context import JobContext
+from holdfast.apps.reports.blueprint import BLUEPRINT
+from holdfast.apps.reports.bundle import Bundle, bundle_of
+from holdfast.apps.reports.clarity import CLARITY
+from holdfast.apps.reports.horoscope import HOROSCOPE
+from holdfast.apps.reports.manifest import Batch
+from holdfast.apps.reports.models import ReportRequest
+from holdfast.apps.reports.product import Product, with_terms
+from holdfast.apps.reports.terms import Terms, load_terms
 from holdfast.engine.registry import Registry
-from holdfast.model import Isolation
+from holdfast.errors import ConfigError, UnknownJobKindError
 
-SKY: Final = Isolation(memory_bytes=2 * 1024**3, timeout=timedelta(minutes=2))
-"""Limits of the astronomy: a year takes about a second and 0.3 GB."""
+BUNDLE: Final = bundle_of(CLARITY, BLUEPRINT, HOROSCOPE)
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Product:
-    """What one kind of report is made of."""
-
-    kind: str
-    """Job kind; its queue is `reports.KIND`."""
-    file_name: str
-    """Name of the PDF among the job's artifacts."""
-    manifest: Callable[[ReportRequest], Sequence[Batch]]
-    """What to write, in batches with stable ids."""
-    compose: Callable[[ReportRequest, Precomputed, Sequence[Batch], Written], ReportDocument]
-    """How to put it on paper."""
+PRODUCTS: Final[tuple[Product, ...]] = (CLARITY, BLUEPRINT, HOROSCOPE, BUNDLE)
+"""In the order in which they are offered, by price."""
 
 
-PRODUCTS: Final = (
-    Product(
-        kind="personal_horoscope",
-        file_name="the-year-ahead.pdf",
-        manifest=horoscope_manifest,
-        compose=compose_horoscope,
-    ),
-    Product(
-        kind="life_clarity",
-        file_name="life-clarity.pdf",
-        manifest=clarity_manifest,
-        compose=compose_clarity,
-    ),
-)
+def product_of(kind: str) -> Product | None:
+    """Return a product by its kind; None if there is none."""
+    return next((product for product in PRODUCTS if product.kind == kind), None)
 
 
-async def make_report(
-    job: JobContext, request: ReportRequest, product: Product, folder: Path
-) -> ReportResult:
-    """Compute the sky, have the texts written, print them, keep the file.
+def batches_of_order(
+    kind: str, request: ReportRequest, *, terms_file: Path | None = None
+) -> tuple[Batch, ...]:
+    """Return what will be written for a request, with the options that the configuration adds.
 
-    Nothing is paid for unless the birth data and the name on the cover are good.
+    Raises:
+        UnknownJobKindError: There is no such product.
+        ConfigError: The terms cannot be used.
     """
-    facts = await job.step("precompute", precompute, request.birth, request.start, isolate=SKY)
-    await check_cover(job, request.birth.name)
-    manifest = product.manifest(request)
-
-    written = await write_manifest(job, manifest, facts, request.options)
-
-    document = await asyncio.to_thread(product.compose, request, facts, manifest, written)
-    printed = await print_document(job, document, folder)
-    artifact = await job.save_artifact(product.file_name, Path(printed.pdf.path))
-    # No step, so that it runs in every attempt: each one lays the folder out again.
-    await asyncio.to_thread(remove_folder, str(folder))
-    return ReportResult(
-        artifact=artifact.name,
-        sha256=artifact.sha256,
-        size_bytes=artifact.size_bytes,
-        pages=printed.pdf.pages,
-        answers=written.answers,
-        batches=len(manifest),
-        notices=printed.notices,
+    product = product_of(kind)
+    if product is None:
+        raise UnknownJobKindError(kind=kind, known=tuple(found.kind for found in PRODUCTS))
+    terms = load_terms(terms_file)
+    parts = product.parts if isinstance(product, Bundle) else (product,)
+    return tuple(
+        batch for part in parts for batch in part.batches(with_terms(request, terms[part.kind]))
     )
 
 
-def register_products(registry: Registry, work_dir: Path | None = None) -> None:
-    """Register every product as a job kind; see `register_reports`."""
-    base = (work_dir or _private_folder()).absolute()
-    for product in PRODUCTS:
-        registry.add(product.kind, _job_function(product, base), queue=f"reports.{product.kind}")
+def register_products(
+    registry: Registry,
+    work_dir: Path | None = None,
+    *,
+    terms: Terms | None = None,
+    products: Sequence[Product] = PRODUCTS,
+) -> None:
+    """Register products as job kinds; see `register_reports`.
 
-
-def _job_function(
-    product: Product, base: Path
-) -> Callable[[JobContext, ReportRequest], Awaitable[ReportResult]]:
-    async def report(job: JobContext, request: ReportRequest) -> ReportResult:
-        return await make_report(job, request, product, base / job.job_id)
-
-    return report
+    Raises:
+        ConfigError: The terms name another product, or none of these.
+    """
+    folder = (work_dir or _private_folder()).absolute()
+    terms = load_terms() if terms is None else terms
+    known = {product.kind for product in products}
+    if terms.keys() != known:
+        odd = ", ".join(map(repr, sorted(terms.keys() ^ known)))
+        raise ConfigError(
+            f"products and their terms do not agree on {odd}",
+            hint=f"give terms to each of {', '.join(sorted(known))}, and to nothing else",
+        )
+    for product in products:
+        found = terms[product.kind]
+        registry.add(
+            product.kind,
+            product.job_function(found, folder),
+            queue=product.queue,
+            budget=found.budget,
+            soft_limit=product.soft_limit,
+        )
 
 
 def _private_folder() -> Path:

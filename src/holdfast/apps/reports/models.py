@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from datetime import date
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 from pydantic.json_schema import SkipJsonSchema
 
 from holdfast.apps.reports.astro.models import BirthData
@@ -20,7 +20,10 @@ class _Model(BaseModel):
 
 
 class WritingOptions(_Model):
-    """How a report is written; the defaults are the product as it is sold."""
+    """How a report is written; what a request does not say, the product's configuration says.
+
+    Only what was said is stored with a job, so that the two can be told apart.
+    """
 
     days: Annotated[int, Field(ge=1, le=DAYS)] = DAYS
     """Days of the horoscope; fewer for a trial."""
@@ -30,14 +33,27 @@ class WritingOptions(_Model):
     """Days that one model call writes."""
     weeks_per_batch: Annotated[int, Field(ge=1, le=8)] = 2
     """Weeks that one model call writes."""
+    sections_per_batch: Annotated[int, Field(ge=1, le=12)] = 1
+    """Sections of a blueprint that one model call writes."""
+    sections_per_round: Annotated[int, Field(ge=1, le=52)] = 5
+    """Model calls of a blueprint at a time: a round is finished before the next begins."""
     concurrency: Annotated[int, Field(ge=1, le=500)] = 100
     """Model calls at the same time; the provider's limits hold besides."""
     strict_order: bool = False
-    """One call after another in the order of the calendar, as the published design did."""
+    """One call after another in the order of print, as the published design did."""
     model: str | None = None
     """Key of the model in the client's configuration; None for its default."""
     output_tokens_max: Annotated[int, Field(ge=256)] = 16_000
     """The most that the model can write in one call; a batch that needs more is split."""
+
+    @model_serializer(mode="wrap")
+    def _what_was_said(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {name: value for name, value in serialize(self).items() if name in self.model_fields_set}
+
+    def over(self, configured: WritingOptions) -> WritingOptions:
+        """Return all options: these where they were said, the product's where they were not."""
+        said = {name: getattr(self, name) for name in self.model_fields_set}
+        return WritingOptions.model_validate(dict(configured) | said)
 
 
 class ReportRequest(_Model):
@@ -63,6 +79,43 @@ class ReportResult(_Model):
     """Batches of the manifest: the model calls of an undisturbed job."""
     notices: tuple[str, ...] = ()
     """What could not be printed as it was, for the operator."""
+
+
+class PartError(_Model):
+    """Why a part of a bundle could not be delivered."""
+
+    code: str
+    """Stable, from `docs/errors.md`."""
+    message: str
+
+
+class BundlePart(_Model):
+    """One product of a bundle: its report, or the reason why there is none."""
+
+    product: str
+    """Its kind."""
+    title: str
+    job_id: str
+    """The child job, which keeps the file."""
+    report: ReportResult | None = None
+    error: PartError | None = None
+
+
+class BundleResult(_Model):
+    """The output of a bundle job; at least one part has a report."""
+
+    parts: tuple[BundlePart, ...]
+    """In the order in which they are offered, whatever became of them."""
+
+    @property
+    def delivered(self) -> tuple[BundlePart, ...]:
+        """The parts that have a report."""
+        return tuple(part for part in self.parts if part.report is not None)
+
+    @property
+    def failed(self) -> tuple[BundlePart, ...]:
+        """The parts that have none."""
+        return tuple(part for part in self.parts if part.report is None)
 
 
 class WrittenAnswer(_Model):

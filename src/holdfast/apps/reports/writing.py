@@ -15,6 +15,7 @@ from holdfast.apps.reports.manifest import Batch, Period, split
 from holdfast.apps.reports.models import BatchAnswers, PeriodAnswers, WritingOptions, WrittenBatch
 from holdfast.apps.reports.questions import PROMPTS
 from holdfast.engine.context import JobContext
+from holdfast.engine.mapping import Rounds
 from holdfast.errors import FatalError, InvalidResponseError, TruncatedResponseError
 from holdfast.llm.client import LLM
 from holdfast.model import RetryPolicy
@@ -56,9 +57,21 @@ class Written:
 
 
 async def write_manifest(
-    job: JobContext, manifest: Sequence[Batch], facts: Precomputed, options: WritingOptions
+    job: JobContext,
+    manifest: Sequence[Batch],
+    facts: Precomputed,
+    options: WritingOptions,
+    *,
+    concurrency: int | Rounds | None = None,
 ) -> Written:
     """Write every batch; one that was cut off is written again in smaller pieces.
+
+    Args:
+        job: The job.
+        manifest: The batches, in the order in which they are begun.
+        facts: What is written about.
+        options: How to write.
+        concurrency: Calls at the same time; None for that of the options.
 
     Raises:
         StepFailedError: A batch failed for good.
@@ -75,13 +88,13 @@ async def write_manifest(
             key=lambda batch: batch.id,
             weight=lambda batch: batch.weight,
             label=lambda batch: batch.label,
-            concurrency=1 if options.strict_order else options.concurrency,
+            concurrency=1 if options.strict_order else concurrency or options.concurrency,
             retry=WRITING_RETRY,
         )
         for result in results:
             written.add(result)
         too_long = [batch for batch, result in zip(waiting, results, strict=True) if result.too_long]
-        waiting = [piece for batch in too_long for piece in _pieces(batch)]
+        waiting = [piece for batch in too_long for piece in pieces_of(batch)]
     return written
 
 
@@ -113,9 +126,18 @@ class Writer:
             )
         except TruncatedResponseError:
             return WrittenBatch(too_long=True)
-        checked = tuple(check_period(period, found) for period, found in matched(batch, answers.periods))
-        check_repetition(batch, checked)
-        return WrittenBatch(periods=checked, sample=answers.sample)
+        return check_batch(batch, answers)
+
+
+def check_batch(batch: Batch, found: BatchAnswers) -> WrittenBatch:
+    """Return what was written of a batch, cleaned, if it is what was asked for.
+
+    Raises:
+        InvalidResponseError: It is not; another try may be.
+    """
+    checked = tuple(check_period(period, answers) for period, answers in matched(batch, found.periods))
+    check_repetition(batch, checked)
+    return WrittenBatch(periods=checked, sample=found.sample)
 
 
 def system_prompt(facts: Precomputed) -> str:
@@ -201,7 +223,12 @@ def matched(batch: Batch, found: Sequence[PeriodAnswers]) -> list[tuple[Period, 
     return list(zip(batch.periods, found, strict=True))
 
 
-def _pieces(batch: Batch) -> tuple[Batch, ...]:
+def pieces_of(batch: Batch) -> tuple[Batch, ...]:
+    """Return smaller batches for one that was cut off.
+
+    Raises:
+        FatalError: It asks for a single answer.
+    """
     pieces = split(batch)
     if pieces == (batch,):
         raise FatalError(

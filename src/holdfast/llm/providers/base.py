@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, NotRequired, Protocol, TypedDict
 
 from holdfast.llm.providers.headers import LimitHeaders
 
@@ -14,8 +14,12 @@ if TYPE_CHECKING:
 class Message(TypedDict):
     """One message of a conversation, in the form of the chat completions API."""
 
-    role: Literal["system", "user", "assistant"]
+    role: Literal["system", "user", "assistant", "tool"]
     content: str
+    tool_calls: NotRequired[list[dict[str, Any]]]
+    """Of an assistant that asked for tools."""
+    tool_call_id: NotRequired[str]
+    """Of a tool's answer: which call it answers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +35,29 @@ class OutputSchema:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Tool:
+    """A function that the model may ask for."""
+
+    name: str
+    description: str
+    parameters: Mapping[str, Any]
+    """JSON schema of its arguments, an object."""
+    strict: bool = True
+    """Whether the schema obeys the rules of strict mode."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolCall:
+    """What a model asks for instead of, or beside, an answer."""
+
+    call_id: str
+    """The provider's; the tool's answer names it."""
+    name: str
+    arguments: str = field(repr=False)
+    """JSON text."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ProviderRequest:
     """One model call. Its text stays out of `repr`, so it cannot end up in a log by accident."""
 
@@ -43,6 +70,10 @@ class ProviderRequest:
     """None for the model's default."""
     output_schema: OutputSchema | None = field(default=None, repr=False)
     """None for free text."""
+    tools: tuple[Tool, ...] = ()
+    """What the model may ask for; `complete` only."""
+    tool_choice: str | None = None
+    """`auto`, `required`, `none`, or the name of the tool that must be asked for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +105,8 @@ class ProviderReply:
     """`stop`, `length` or `content_filter`; other values count as `stop`."""
     refused: bool = False
     """Whether the model answered with a refusal instead of content."""
+    tool_calls: tuple[ToolCall, ...] = ()
+    """What the model asks for; the text may then be empty."""
     response_id: str | None = None
     limits: LimitHeaders = field(default_factory=LimitHeaders)
     """What the answer's headers said of the account's limits."""

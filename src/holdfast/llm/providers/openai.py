@@ -14,7 +14,7 @@ from openai.types.chat import ChatCompletion
 
 from holdfast.clock import SystemClock
 from holdfast.errors import ProviderUnavailableError
-from holdfast.llm.providers.base import ProviderReply, TokenUsage
+from holdfast.llm.providers.base import ProviderReply, TokenUsage, ToolCall
 from holdfast.llm.providers.headers import parse_limits
 from holdfast.llm.providers.openai_errors import FOREIGN_ERRORS, translate
 
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping
 
     from openai.types import CompletionUsage
-    from openai.types.chat import ChatCompletionChunk
+    from openai.types.chat import ChatCompletionChunk, ChatCompletionMessage
 
     from holdfast.clock import Clock
     from holdfast.errors import LLMError
-    from holdfast.llm.providers.base import ProviderRequest
+    from holdfast.llm.providers.base import ProviderRequest, Tool
 
 OPENAI_URL = "https://api.openai.com/v1"
 
@@ -150,6 +150,10 @@ class OpenAIProvider:
                     "strict": request.output_schema.strict,
                 },
             }
+        if request.tools:
+            body["tools"] = [_tool(each) for each in request.tools]
+        if request.tools and request.tool_choice is not None:
+            body["tool_choice"] = _tool_choice(request.tool_choice)
         return body
 
 
@@ -201,8 +205,35 @@ def _reply(completion: object, name: str, headers: Mapping[str, str]) -> Provide
         usage=_usage(completion.usage),
         finish_reason=choice.finish_reason or "stop",
         refused=bool(choice.message.refusal),
+        tool_calls=_tool_calls(choice.message),
         response_id=completion.id,
         limits=parse_limits(headers),
+    )
+
+
+def _tool(tool: Tool) -> dict[str, Any]:
+    return {
+        "type": "function",
+        "function": {
+            "name": tool.name,
+            "description": tool.description,
+            "parameters": dict(tool.parameters),
+            "strict": tool.strict,
+        },
+    }
+
+
+def _tool_choice(choice: str) -> str | dict[str, Any]:
+    if choice in {"auto", "required", "none"}:
+        return choice
+    return {"type": "function", "function": {"name": choice}}
+
+
+def _tool_calls(message: ChatCompletionMessage) -> tuple[ToolCall, ...]:
+    return tuple(
+        ToolCall(call_id=each.id, name=each.function.name, arguments=each.function.arguments)
+        for each in message.tool_calls or ()
+        if each.type == "function"
     )
 
 

@@ -73,7 +73,7 @@ class Scripted:
         return ProviderReply(
             text=text,
             usage=TokenUsage(
-                input_tokens=estimate_input(request.messages, request.output_schema),
+                input_tokens=estimate_input(request.messages, request.output_schema, request.tools),
                 output_tokens=estimate_text(text),
             ),
             finish_reason="stop",
@@ -90,6 +90,7 @@ def request_hash(request: ProviderRequest) -> str:
     asked = [request.model, request.messages, request.max_output_tokens, request.temperature]
     if request.output_schema is not None:
         asked.append(dict(request.output_schema.schema))
+    asked += [[tool.name, tool.description, dict(tool.parameters)] for tool in request.tools]
     return content_hash(json.dumps(asked, sort_keys=True).encode())
 
 

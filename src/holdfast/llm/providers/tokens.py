@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from holdfast.llm.providers.base import Message, OutputSchema
+    from holdfast.llm.providers.base import Message, OutputSchema, Tool
 
 _BYTES_PER_TOKEN = 4
 _TOKENS_PER_MESSAGE = 4
@@ -24,9 +24,18 @@ def estimate_text(text: str) -> int:
     return -(-len(text.encode()) // _BYTES_PER_TOKEN)
 
 
-def estimate_input(messages: Sequence[Message], schema: OutputSchema | None) -> int:
-    """Return the estimated prompt tokens of a call, its output schema included."""
+def estimate_input(
+    messages: Sequence[Message], schema: OutputSchema | None, tools: Sequence[Tool] = ()
+) -> int:
+    """Return the estimated prompt tokens of a call, its output schema and tools included."""
     total = sum(estimate_text(each["content"]) + _TOKENS_PER_MESSAGE for each in messages)
+    total += sum(_estimate_json(each["tool_calls"]) for each in messages if "tool_calls" in each)
     if schema is not None:
-        total += estimate_text(json.dumps(schema.schema, separators=(",", ":")))
-    return total
+        total += _estimate_json(schema.schema)
+    return total + sum(
+        estimate_text(tool.name + tool.description) + _estimate_json(tool.parameters) for tool in tools
+    )
+
+
+def _estimate_json(value: object) -> int:
+    return estimate_text(json.dumps(value, separators=(",", ":")))

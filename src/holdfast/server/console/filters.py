@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
 
+import msgspec
 from markupsafe import Markup
 
 from holdfast.model import JobStatus
@@ -38,7 +39,7 @@ SHAPES = {
 }
 """A sign for each status, so that it is not told by colour alone."""
 
-_CONTENT_CHARACTERS_MAX = 200_000
+_CONTENT_CHARACTERS_MAX = 50_000
 
 
 def when(at: datetime | None, now: datetime) -> Markup:
@@ -102,7 +103,11 @@ def number(value: float) -> str:
 
 def pretty_json(text: bytes) -> str:
     """Return JSON for people to read, cut where a page would become too long."""
-    shown = json.dumps(json.loads(text), indent=2, ensure_ascii=False) if text else ""
+    try:
+        shown = msgspec.json.format(text, indent=2).decode() if text else ""
+    except RecursionError:
+        # Nested deeper than anybody reads.
+        shown = text.decode()
     if len(shown) <= _CONTENT_CHARACTERS_MAX:
         return shown
     return shown[:_CONTENT_CHARACTERS_MAX] + "\n… cut here; the API has all of it"
@@ -115,8 +120,6 @@ def short(job_id: str) -> str:
 
 def query_of(values: Mapping[str, Any]) -> str:
     """Return a query string of what is set."""
-    from urllib.parse import urlencode
-
     return urlencode({name: value for name, value in values.items() if value})
 
 

@@ -7,6 +7,8 @@ from decimal import Decimal
 from itertools import groupby
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from holdfast.model import Artifact, Call, CallStatus, JobStatus
 from holdfast.server.access import Action
 from holdfast.server.console.timeline import TYPES, Timeline, timeline_of
@@ -162,8 +164,6 @@ def _money(model: str, calls: Iterable[Call]) -> ModelMoney:
 
 def _writing(events: Sequence[Event]) -> tuple[str, str] | None:
     """Put together what the step that streamed last has written; events come newest first."""
-    import msgspec
-
     parts: list[str] = []
     step: tuple[str, int] | None = None
     for event in events:

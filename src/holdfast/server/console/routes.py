@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Annotated
 
@@ -198,8 +199,6 @@ async def show_failures(request: Request, here: Here, viewer: Looking) -> Respon
 
 async def _list_jobs(here: Service, principal: Principal, query: JobQuery) -> list[Job]:
     """Return the jobs of a query that the principal reaches."""
-    from dataclasses import replace
-
     if principal.tenant is not None:
         if query.tenant not in (None, principal.tenant):
             return []

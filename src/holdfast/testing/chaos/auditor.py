@@ -25,6 +25,12 @@ SLACK_SECONDS = 3.0
 """How long after its answer a call may still be in flight for its job: the answer is read, booked and
 stored as the step's result, on a machine that is busy."""
 
+_OVER = frozenset(
+    {"attempt.started", "attempt.lost", "attempt.released", "attempt.failed"}
+    | {f"job.{end}" for end in ("suspended", "completed", "failed", "cancelled")}
+)
+"""Events that say that the attempt before them is over."""
+
 
 def audit(books: Books) -> list[str]:
     """Return everything that is not as promised at the end of a run."""
@@ -213,15 +219,18 @@ def _flights(books: Books) -> dict[str, tuple[float, float]]:
     """Return from when to when each call was under way: until its step's result was stored.
 
     Where none was, until its answer ought to have been: soon after it came, or after the store was back.
+    One that never reached the provider was under way for as long as its attempt: an intent may wait for
+    a busy machine to send it.
     """
-    stored = _stored_at(books)
+    stored, over = _stored_at(books), _over_at(books)
     seen = {call.call_id: call for call in books.provider}
     away = sorted((outage.began, outage.ended) for outage in books.outages if outage.server == "store")
     found = {}
     for call in books.ledger:
         ended = stored.get((call.job_id, call.step_key, call.epoch))
         if ended is None or call.status != SETTLED:
-            ended = seen[call.call_id].ended if call.call_id in seen else call.began
+            answered = call.call_id in seen
+            ended = seen[call.call_id].ended if answered else over.get((call.job_id, call.epoch))
             ended = float("inf") if ended is None else ended + SLACK_SECONDS
             for since, until in away:
                 if since <= ended:
@@ -239,6 +248,18 @@ def _stored_at(books: Books) -> dict[tuple[str, str, int], float]:
             epochs[event.job_id] = event.epoch
         elif event.type == "step.completed":
             found[event.job_id, event.key, epochs.get(event.job_id, 0)] = event.at
+    return found
+
+
+def _over_at(books: Books) -> dict[tuple[str, int], float]:
+    """Return when each attempt was over, by job and epoch: at the first word of it or of the next."""
+    open_epochs: dict[str, int] = {}
+    found = {}
+    for event in sorted(books.events, key=lambda event: event.seq):
+        if event.type in _OVER and event.job_id in open_epochs:
+            found[event.job_id, open_epochs.pop(event.job_id)] = event.at
+        if event.type == "attempt.started":
+            open_epochs[event.job_id] = event.epoch
     return found
 
 

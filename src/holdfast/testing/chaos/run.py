@@ -127,30 +127,47 @@ async def _submit(stage: Stage, works: Sequence[Work]) -> None:
                 stage.job_ids[work.name] = job.job_id
 
 
+@dataclass(frozen=True, slots=True)
+class _Standing:
+    """How far the jobs are."""
+
+    left: int
+    """Jobs that have not ended."""
+    steps: int
+    """Steps with a stored result: they become more as long as jobs move, and there is an end to them."""
+    ghosts: int
+    """Workers whose process is gone and that are still known."""
+
+
 async def _ended(stage: Stage, count: int) -> str | None:
-    """Wait until all jobs have ended, or tell which have not."""
-    until = time.monotonic() + stage.options.end_seconds
-    left = 0
-    while time.monotonic() < until:
+    """Wait until all jobs have ended, or tell which have not.
+
+    As long as something moves it is waited for: how long that takes is the machine's business.
+    """
+    patience = stage.options.still_seconds
+    standing, moved_at = _Standing(count, 0, 0), time.monotonic()
+    while time.monotonic() < moved_at + patience:
         with contextlib.suppress(psycopg.OperationalError):
-            left, gone = await asyncio.to_thread(_unfinished, stage.store_url)
+            found = await asyncio.to_thread(_look, stage.store_url)
             # A worker that was killed last is signed off once its lease is over, by those that live.
-            if not left and not gone:
+            if not found.left and not found.ghosts:
                 return None
+            if found != standing:
+                standing, moved_at = found, time.monotonic()
         await asyncio.sleep(_POLL_SECONDS)
-    if not left:
-        return (
-            f"a worker that is gone is still known {stage.options.end_seconds:g} s after the last fault"
-        )
-    return f"{left} of {count} jobs have not ended {stage.options.end_seconds:g} s after the last fault"
+    if not standing.left:
+        return f"a worker that is gone was still known {patience:g} s after everything had ended"
+    return f"{standing.left} of {count} jobs have not ended, and nothing has moved for {patience:g} s"
 
 
-def _unfinished(url: str) -> tuple[int, bool]:
-    """Return how many jobs have not ended, and whether a worker whose process is gone is still known."""
+def _look(url: str) -> _Standing:
     with psycopg.connect(url, autocommit=True) as connection:
-        jobs = connection.execute("SELECT COUNT(*) FROM jobs WHERE finished_at IS NULL").fetchone()
+        left, steps = connection.execute(
+            "SELECT (SELECT COUNT(*) FROM jobs WHERE finished_at IS NULL),"
+            " (SELECT COUNT(*) FROM checkpoints WHERE finished = 1)"
+        ).fetchall()[0]
         workers = connection.execute("SELECT pid FROM workers").fetchall()
-    return int(jobs[0]) if jobs else 0, any(_is_gone(pid) for (pid,) in workers)
+    return _Standing(left, steps, sum(_is_gone(pid) for (pid,) in workers))
 
 
 def _is_gone(pid: int) -> bool:

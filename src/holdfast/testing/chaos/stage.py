@@ -58,8 +58,8 @@ class Options:
     """Between faults, on average."""
     drain_grace_seconds: float = 15.0
     """How long steps may go on in a worker that leaves."""
-    end_seconds: float = 180.0
-    """How long jobs may take to end once nothing goes wrong any more."""
+    still_seconds: float = 60.0
+    """How long nothing may move while jobs are left, once nothing goes wrong any more."""
 
 
 @dataclass(slots=True, kw_only=True)

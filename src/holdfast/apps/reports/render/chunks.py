@@ -139,7 +139,7 @@ def write_chunk_input(document: ReportDocument, chunk: Chunk, work_dir: str, gly
 
 def write_front_input(document: ReportDocument, work_dir: str, glyphs: GlyphPlan) -> str:
     """Write the JSON file of cover, contents, natal chart and numerology; return its path."""
-    chapter_fields = {"id", "kind", "title", "date"}
+    chapter_fields = {"id", "kind", "title", "eyebrow", "date"}
     content = document.model_dump(mode="json", exclude={"parts"})
     content["parts"] = [
         {

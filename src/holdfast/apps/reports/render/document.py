@@ -89,6 +89,8 @@ class Chapter(_Model):
     """Text of the running header; the title when empty."""
     date: dt.date | None = None
     """First day of the period; a daily chapter without it has no place in the calendars."""
+    notes: tuple[str, ...] = ()
+    """Small lines beside the title, where the template has a place for them."""
     intro: str = ""
     moon: Moon | None = None
     days: tuple[MoonDay, ...] = ()
@@ -234,6 +236,8 @@ class Labels(_Model):
 class ReportDocument(_Model):
     """Everything that is printed in one report."""
 
+    template: Annotated[str, Field(pattern=r"^[a-z_]{1,40}$")] = "book"
+    """Which of the designs in `templates/` prints it: a module with `front` and `body`."""
     title: Line
     subtitle: str = ""
     person: Line
