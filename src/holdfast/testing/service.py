@@ -53,6 +53,8 @@ class RunningService:
     def http(self, key: str | None = None, **options: Any) -> httpx2.AsyncClient:
         """Return a client of the service; the caller closes it."""
         headers = {"Authorization": f"Bearer {key}"} if key else {}
+        # A machine may be busy; that a test hangs is for its own time limit to find out.
+        options.setdefault("timeout", 20)
         return httpx2.AsyncClient(base_url=self.url, headers=headers, trust_env=False, **options)
 
 
