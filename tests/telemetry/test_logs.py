@@ -131,7 +131,6 @@ def scope():
         owe=lambda *_: None,
         emit=lambda *_: None,
         emit_delta=lambda _: None,
-        owe=lambda *_: None,
     )
     token = enter_step(scope)
     yield scope
