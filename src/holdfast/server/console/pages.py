@@ -76,6 +76,7 @@ def render(
     text = page.render(
         base=base,
         api=base.removesuffix("/console") + "/api/v1",
+        errors=base.removesuffix("/console") + "/errors",
         static={name: f"{base}/static/{name}?v={file.version}" for name, file in static_files().items()},
         viewer=viewer,
         form_token=viewer.form_token(service) if viewer else "",
