@@ -263,9 +263,10 @@ def _answer(
 ) -> Response:
     """Return a job with its input and output as they are stored: they may be large, and nested deep."""
     shown = Action.CONTENT in principal.actions
-    view = view_of(job, principal, content=False).model_dump_json(exclude={"input", "output"})
+    view = view_of(job, principal, content=False).model_copy(update={"content": shown})
+    told = view.model_dump_json(exclude={"input", "output"})
     parts = (
-        *(view.encode().removesuffix(b"}"), b',"input":', job.input if shown and job.input else b"null"),
+        *(told.encode().removesuffix(b"}"), b',"input":', job.input if shown and job.input else b"null"),
         *(b',"output":', job.output if shown and job.output is not None else b"null", b"}"),
     )
     return Response(b"".join(parts), status_code, headers, media_type="application/json")
