@@ -57,7 +57,7 @@ def _rows(
     usage = job.usage
     if order.is_bundle:
         for part in result["parts"]:
-            yield part["product"].replace("_", " "), _part(order, part)
+            yield from _part(order, part)
     else:
         yield "file", f"{order.out} · {size(result['size_bytes'])}"
         yield (
@@ -80,15 +80,14 @@ def _rows(
         yield "note", notice
 
 
-def _part(order: ReportOrder, part: dict[str, Any]) -> str:
-    report = part["report"]
+def _part(order: ReportOrder, part: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    name, report = part["product"].replace("_", " "), part["report"]
     if report is None:
-        error = part["error"]
-        return (
-            f"failed, {error['code']}: {error['message']} · "
-            f"once mended: holdfast jobs retry {part['job_id']}"
-        )
-    return f"{order.out / report['artifact']} · {report['pages']:,} pages · {size(report['size_bytes'])}"
+        yield name, f"failed, {part['error']['code']}: {part['error']['message']}"
+        yield "", f"once mended: holdfast jobs retry {part['job_id']}"
+        return
+    file = order.out / report["artifact"]
+    yield name, f"{file} · {report['pages']:,} pages · {size(report['size_bytes'])}"
 
 
 def _notices(result: dict[str, Any]) -> list[str]:

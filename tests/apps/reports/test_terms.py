@@ -14,7 +14,7 @@ from holdfast.apps.reports.terms import ProductTerms, load_terms, models_of
 from holdfast.engine.registry import Registry
 from holdfast.errors import ConfigError
 from holdfast.settings import Settings
-from holdfast.wiring import default_app
+from holdfast.wiring import default_app, open_llm
 from tests.apps.reports.conftest import report_request
 
 
@@ -86,6 +86,15 @@ def test_application_knows_budgets_and_models_of_the_file(file):
 
     assert app.registry.get("bundle").budget.tokens == 77
     assert app.models == ("gpt-small",)
+
+
+async def test_model_that_a_product_names_can_be_called(harness):
+    settings = Settings(provider="scripted")
+
+    async with open_llm(settings, harness.store, harness.clock, None, models=("gpt-small",)) as llm:
+        assert await llm.complete("hi", model="gpt-small")
+        with pytest.raises(ConfigError, match="gpt-large"):
+            await llm.complete("hi", model="gpt-large")
 
 
 def test_request_wins_over_the_configuration_where_it_says_something():

@@ -14,14 +14,15 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from holdfast.apps.reports.jobs import PRODUCTS, product_of
 from holdfast.apps.reports.manifest import Batch
-from holdfast.apps.reports.models import ReportRequest
+from holdfast.apps.reports.models import ReportRequest, WritingOptions
 from holdfast.apps.reports.product import PrintedProduct, facts_for, with_terms
 from holdfast.apps.reports.terms import load_terms
 from holdfast.apps.reports.writing import Written
+from holdfast.codec import describe_invalid
 from holdfast.engine.context import JobContext
 from holdfast.engine.registry import Registry
 from holdfast.errors import InvalidInputError
@@ -172,4 +173,9 @@ def _product(kind: str) -> PrintedProduct:
 
 def _with_size(request: ReportRequest, product: PrintedProduct, size: int) -> ReportRequest:
     said = request.options.model_dump() | {str(product.batch_size): size}
-    return ReportRequest.model_validate(request.model_dump() | {"options": said})
+    try:
+        return request.model_copy(update={"options": WritingOptions.model_validate(said)})
+    except ValidationError as error:
+        raise InvalidInputError(
+            f"batches of {size} cannot be written: {describe_invalid(error)}"
+        ) from None
