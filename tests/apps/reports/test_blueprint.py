@@ -7,6 +7,7 @@ from holdfast.apps.reports.astro import precompute
 from holdfast.apps.reports.blueprint import blueprint_manifest, chapters, compose_blueprint
 from holdfast.apps.reports.models import BatchAnswers, ReportRequest, ReportResult
 from holdfast.apps.reports.phrases import phrases
+from holdfast.apps.reports.render import render_report
 from holdfast.apps.reports.sample import write_report_sample
 from holdfast.apps.reports.writing import Written, batch_prompt, check_batch
 from holdfast.model import JobStatus
@@ -130,6 +131,30 @@ async def test_blueprint_becomes_a_tagged_pdf_of_some_33_pages(harness, desk, qu
     text = pages_text(path)
     assert "Amélie Hartmann" in text[0]
     assert "9.7 A letter to read in a year" in text[2]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize(
+    ("name", "cut"), [("محمد بن عبد الله", {}), ("山田 太郎", {"one_go_pages": 0, "chunk_pages": 8})]
+)
+def test_names_of_other_scripts_are_printed_in_one_go_and_in_chunks(facts, tmp_path, name, cut):
+    """Two chapters are enough: cover, contents and the links between chunks are those of the whole."""
+    request = report_request()
+    document = compose_blueprint(request, facts, blueprint_manifest(request), texts_of(request, facts))
+    short = document.model_copy(update={"person": name, "parts": document.parts[:2]})
+
+    made = render_report(short, tmp_path / "out.pdf", tmp_path / "work", **cut)
+
+    text = pages_text(made.path)
+    assert made.notices == ()
+    assert made.chunks == (2 if cut else 1)
+    # A right-to-left name may come back in either direction.
+    assert set(name) <= set(text[0])
+    assert "2.5 Quieting a busy head" in text[2]
+    assert unembedded_fonts(made.path) == []
+    assert broken_parents(made.path) == []
+    assert len([to for page, to in link_pages(made.path) if page == 3]) >= 11 + 2
 
 
 async def test_round_of_five_ends_before_the_next_begins(harness, desk, quick_print):
