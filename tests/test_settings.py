@@ -171,3 +171,13 @@ def test_every_web_page_may_call_on_loopback_only(monkeypatch):
     monkeypatch.setenv("HOLDFAST_HOST", "0.0.0.0")
     with pytest.raises(ConfigError, match="name the origins"):
         _ = load_settings().cors_origin_list
+
+
+@pytest.mark.parametrize(
+    ("url", "open_access"),
+    [("https://holdfast.example", False), ("http://localhost:8000", True), ("nonsense", False)],
+)
+def test_access_is_not_open_behind_a_proxy_that_the_public_url_tells_of(monkeypatch, url, open_access):
+    monkeypatch.setenv("HOLDFAST_PUBLIC_URL", url)
+
+    assert load_settings().open_access is open_access

@@ -8,6 +8,7 @@ import re
 from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 import pydantic
 from pydantic import AliasChoices, Field, SecretStr
@@ -182,7 +183,9 @@ class Settings(BaseSettings):
     @property
     def open_access(self) -> bool:
         """Whether requests without a key are an operator's: only where nobody else reaches the port."""
-        return self.auth == "auto" and is_loopback(self.host)
+        # A public URL says that there is a proxy, whose requests all come from this machine.
+        public = urlsplit(self.public_url).hostname if self.public_url else "localhost"
+        return self.auth == "auto" and is_loopback(self.host) and is_loopback(public or "")
 
     @property
     def cors_origin_list(self) -> tuple[str, ...]:

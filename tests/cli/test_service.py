@@ -40,7 +40,7 @@ def serving() -> Iterator[Serving]:
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
         stopping.append(lambda: loop.call_soon_threadsafe(stop.set))
-        api = sample_app.app.api(with_worker=False)
+        api = sample_app.app.api(with_worker=False, open_access=True)
         await serve_api(api, host="127.0.0.1", port=0, stop=stop, on_ready=ready.set_result)
 
     def run() -> None:

@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import pytest
 
-from holdfast import Budget, JobContext
+from holdfast import Budget, Concurrency, JobContext
 from holdfast.server.access import Action
 
 
@@ -14,7 +14,9 @@ async def costly(job: JobContext, name: str) -> str:
 
 @pytest.fixture
 async def path(harness):
-    harness.job("costly", costly, budget=Budget(usd="1.00"), priority=3)
+    harness.job(
+        "costly", costly, budget=Budget(usd="1.00"), priority=3, concurrency=Concurrency(limit=5)
+    )
     return "/api/v1/jobs"
 
 
@@ -22,7 +24,13 @@ def wanting(**more: object) -> dict[str, object]:
     return {"kind": "costly", "input": "ada", **more}
 
 
-LARGE = [{"budget_usd": "1.01"}, {"budget_usd": None}, {"priority": 4}, {"queue": "express"}]
+LARGE = [
+    {"budget_usd": "1.01"},
+    {"budget_usd": None},
+    {"priority": 4},
+    {"queue": "express"},
+    {"concurrency_key": "mine"},
+]
 SMALL = [{"budget_usd": "0.50"}, {"budget_tokens": 100}, {"priority": 2}, {"queue": "costly"}, {}]
 
 
@@ -44,10 +52,19 @@ async def test_less_than_the_kind_gives_is_anybodys(running, path, more):
         assert (await http.post(path, json=wanting(**more))).status_code == 202
 
 
-async def test_fork_may_not_outgrow_its_source(running, path, harness):
-    job_id = await harness.submit("costly", "ada", budget=Budget(usd=Decimal("0.10")))
+async def test_fork_gets_no_more_than_the_kind_gives_either(running, path, harness):
+    """What an operator has allowed one job is not allowed its copies."""
+    small = await harness.submit("costly", "ada", budget=Budget(usd=Decimal("0.10")))
+    raised = await harness.submit("costly", "ada", budget=Budget(usd=Decimal(1000)))
+    ahead = await harness.submit("costly", "ada", priority=9)
     async with running.http(await running.key(Action.SUBMIT)) as http:
-        larger = await http.post(f"{path}/{job_id}/fork", json={"budget_usd": "0.11"})
-        same = await http.post(f"{path}/{job_id}/fork", json={})
 
-    assert (larger.status_code, same.status_code) == (403, 202)
+        async def fork(job_id: str, **more: object) -> int:
+            answer = await http.post(f"{path}/{job_id}/fork", json=more)
+            status: int = answer.status_code
+            return status
+
+        assert [await fork(small), await fork(small, budget_usd="0.11")] == [202, 202]
+        assert await fork(small, budget_usd="1.01") == 403
+        assert [await fork(raised), await fork(raised, budget_usd="1.00")] == [403, 202]
+        assert await fork(ahead) == 403

@@ -109,6 +109,51 @@ async def test_open_access_is_for_this_machine_only(harness):
         assert await status_of(running, path, host="evil.example") == 401
         assert await status_of(running, path, origin="https://evil.example") == 401
         assert await status_of(running, path, origin="http://localhost:3000") == 200
+        assert await status_of(running, path, **{"sec-fetch-site": "cross-site"}) == 401
+
+
+@pytest.mark.parametrize(
+    "header", ["x-forwarded-for", "forwarded", "x-real-ip", "via", "x-forwarded-proto"]
+)
+async def test_open_access_is_not_for_who_comes_through_a_proxy(harness, header):
+    """Its requests come from this machine, and Host is the client's to choose."""
+    job_id = await harness.submit("greet", "ada")
+    async with running_service(harness, open_access=True) as running:
+        path = f"/api/v1/jobs/{job_id}"
+
+        assert await status_of(running, path, host="localhost", **{header: "127.0.0.1"}) == 401
+
+
+@pytest.mark.parametrize("text", ["[", "http://[x", "http://", "null"])
+async def test_names_that_cannot_be_read_are_nobodys(harness, text):
+    job_id = await harness.submit("greet", "ada")
+    async with running_service(harness, open_access=True) as running:
+        assert await status_of(running, f"/api/v1/jobs/{job_id}", origin=text) == 401
+        assert await status_of(running, "/console/jobs", origin=text) != 500
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"origin": "https://evil.example", "sec-fetch-site": "cross-site"},
+        {"origin": "http://127.0.0.1:1", "sec-fetch-site": "same-site"},
+        {"sec-fetch-site": "cross-site"},
+    ],
+)
+async def test_cookie_changes_nothing_for_a_page_of_another_site(running, harness, headers):
+    """The browser sends it along; the page's own requests carry a key, or nothing."""
+    job_id = await harness.submit("greet", "ada")
+    kept = await running.service.records.find_key((await running.key()).rpartition("_")[0])
+    cookie = f"{SESSION_COOKIE}={session_of(running.service, kept, timedelta(hours=1))}"
+    path = f"/api/v1/jobs/{job_id}/cancel"
+
+    async with running.http() as http:
+        foreign = await http.post(path, headers={"cookie": cookie, **headers})
+        own = await http.post(
+            path, headers={"cookie": cookie, "origin": running.url, "sec-fetch-site": "same-origin"}
+        )
+
+    assert (foreign.status_code, own.status_code) == (403, 202)
 
 
 async def test_key_in_a_url_is_refused(running, harness):

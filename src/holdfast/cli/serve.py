@@ -79,7 +79,7 @@ async def _serve(app: "App", *, with_worker: bool | None) -> None:
         logger.warning(
             "fewer open files than streams", extra={"open_files_max": files, "needed": needed}
         )
-    api = app.api(with_worker=with_worker)
+    api = app.api(with_worker=with_worker, open_access=settings.open_access)
     with Interruption(on_first, on_second).watching() as interruption:
         await serve_api(
             api,

@@ -21,14 +21,26 @@ if TYPE_CHECKING:
 
 
 def check_submission(principal: Principal, asked: Submission, kind: JobKind) -> None:
-    """Check queue and priority of a submission; lower priorities are anybody's.
+    """Check what a submission asks for beside its budget; lower priorities are anybody's.
 
     Raises:
         AccessDeniedError: It asks for more than its kind gives, and the key must not `control`.
     """
-    if asked.priority is not None and asked.priority > kind.priority:
+    check_line(principal, asked.queue or kind.queue, asked.priority or kind.priority, kind)
+    if asked.concurrency_key is not None:
+        # It would be counted by itself, or hold up those who have it already.
+        _demand(principal, "a concurrency key of its own")
+
+
+def check_line(principal: Principal, queue: str, priority: int, kind: JobKind) -> None:
+    """Check in which line and how far ahead a job is to wait.
+
+    Raises:
+        AccessDeniedError: It asks for more than its kind gives, and the key must not `control`.
+    """
+    if priority > kind.priority:
         _demand(principal, "a higher priority than its kind has")
-    if asked.queue is not None and asked.queue != kind.queue:
+    if queue != kind.queue:
         _demand(principal, "another queue than its kind has")
 
 

@@ -65,6 +65,12 @@ ROUTERS = (
 ROOT_ROUTERS = (health.router, exposition.router, errors_page.router, console.router)
 """What is asked for at the root, by machines that know no versions and by people."""
 
+ASKED_HEADERS = (
+    *("Authorization", "Content-Type", "Idempotency-Key", "Last-Event-ID", "X-Request-Id"),
+    *("If-None-Match", "If-Range", "Range"),
+)
+"""What pages of allowed origins may send."""
+
 EXPOSED_HEADERS = (
     *("Location", "Retry-After", "ETag", "Idempotent-Replayed", "Content-Range", "Content-Disposition"),
     *("RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset"),
@@ -126,7 +132,7 @@ def create_api(open_service: OpenService, options: ServiceOptions) -> FastAPI:
             CORSMiddleware,
             allow_origins=options.cors_origins,
             allow_methods=("GET", "POST", "PUT", "PATCH", "DELETE"),
-            allow_headers=("Authorization", "Content-Type", "Idempotency-Key", "Last-Event-ID"),
+            allow_headers=ASKED_HEADERS,
             expose_headers=EXPOSED_HEADERS,
         )
     api.add_middleware(ResponseHeaders, https=options.public_url.startswith("https://"))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING, Annotated
-from urllib.parse import urlsplit
 
 from fastapi import Depends
 from fastapi.security import HTTPBearer
@@ -19,9 +18,9 @@ from holdfast.server.access import (
     principal_in_force,
     principal_of,
 )
+from holdfast.server.origins import SAFE_METHODS, is_local, refuse_foreign
 from holdfast.server.service import service_of
 from holdfast.server.tokens import JOB_TOKEN_PREFIX
-from holdfast.settings import is_loopback
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -56,6 +55,9 @@ async def authenticate(connection: HTTPConnection) -> Principal:
     if SESSION_COOKIE in connection.cookies:
         found = await find_session(service, connection.cookies[SESSION_COOKIE])
         if found is not None:
+            # Browsers send the cookie along, whatever page has asked them to.
+            if connection.scope.get("method", "GET") not in SAFE_METHODS:
+                refuse_foreign(connection, "act by the console's cookie")
             return found
     if service.options.open_access and is_local(connection):
         return OPERATOR
@@ -161,13 +163,18 @@ WebhookOwner = Annotated[Principal, Depends(allowed(Action.WEBHOOKS))]
 Admin = Annotated[Principal, Depends(allowed(Action.ADMIN))]
 
 
+def is_job_id(text: str) -> bool:
+    """Whether a text has the form of a job's id."""
+    return _JOB_ID.fullmatch(text) is not None
+
+
 async def reach(service: Service, principal: Principal, job_id: str) -> Job:
     """Return the job if the principal reaches it.
 
     Raises:
         JobNotFoundError: There is none, or it is somebody else's: which of both is not told.
     """
-    if _JOB_ID.fullmatch(job_id) is None:
+    if not is_job_id(job_id):
         raise JobNotFoundError(job_id=job_id[:_SHOWN_CHARACTERS])
     job = await service.store.get_job(job_id)
     if not principal.sees(job):
@@ -178,14 +185,3 @@ async def reach(service: Service, principal: Principal, job_id: str) -> Job:
 def _bearer(connection: HTTPConnection) -> str | None:
     scheme, _, given = connection.headers.get("authorization", "").partition(" ")
     return given.strip() or None if scheme.lower() == "bearer" else None
-
-
-def is_local(connection: HTTPConnection) -> bool:
-    """Whether a request was meant for this machine, and not brought by a page of another site.
-
-    A name that resolves to 127.0.0.1 lets any web page reach a loopback port; its requests carry
-    that name in their Host, or the page's own in their Origin.
-    """
-    host = urlsplit(f"//{connection.headers.get('host', '')}").hostname or ""
-    origin = connection.headers.get("origin")
-    return is_loopback(host) and (origin is None or is_loopback(urlsplit(origin).hostname or ""))

@@ -14,7 +14,7 @@ from holdfast.engine.progress import with_family_progress
 from holdfast.errors import AccessDeniedError, UnknownJobKindError
 from holdfast.model import Budget
 from holdfast.server.access import Action, Principal
-from holdfast.server.allowances import check_budget, check_submission
+from holdfast.server.allowances import check_budget, check_line, check_submission
 from holdfast.server.auth import Controller, Lister, Reader, Submitter, reach
 from holdfast.server.conditional import matches
 from holdfast.server.problems import CONFLICT, NOT_FOUND, ProblemRoute
@@ -87,6 +87,8 @@ async def submit_job(
         raise AccessDeniedError(name=principal.name, action=f"submit for tenant {submission.tenant}")
     kind = here.registry.get(submission.kind)
     check_submission(principal, submission, kind)
+    budget = _budget(submission, kind.budget)
+    check_budget(principal, budget, kind.budget)
     delay = submission.delay_seconds
     submitted = await here.client.submissions.accept(
         submission.kind,
@@ -96,7 +98,7 @@ async def submit_job(
         priority=submission.priority,
         tenant=principal.tenant or submission.tenant,
         subject=submission.subject,
-        budget=_budget(principal, submission, kind.budget),
+        budget=budget,
         concurrency_key=submission.concurrency_key,
         delay=None if delay is None else timedelta(seconds=delay),
     )
@@ -207,9 +209,11 @@ async def fork_job(
     """Queue a copy of a job that keeps its finished steps, or only those named."""
     source = await reach(here, principal, job_id)
     fork = fork or ForkRequest()
-    job = await here.client.fork(
-        job_id, keep=fork.keep, value=fork.input, budget=_budget(principal, fork, source.budget)
-    )
+    kind = here.registry.get(source.kind)
+    check_line(principal, source.queue, source.priority, kind)
+    budget = _budget(fork, source.budget)
+    check_budget(principal, budget, kind.budget)
+    job = await here.client.fork(job_id, keep=fork.keep, value=fork.input, budget=budget)
     jobs = request.url.path.removesuffix("/fork").rpartition("/")[0]
     return _answer(job, principal, 202, {"Location": f"{jobs}/{job.job_id}"})
 
@@ -238,19 +242,13 @@ async def set_budget(job_id: str, budget: BudgetRequest, here: Here, principal: 
     return _answer(changed, principal, 200)
 
 
-def _budget(principal: Principal, asked: Submission | ForkRequest, default: Budget) -> Budget:
-    """Return the default with those limits replaced that were given; null takes one away.
-
-    Raises:
-        AccessDeniedError: It grows, and the principal must not `control`.
-    """
+def _budget(asked: Submission | ForkRequest, default: Budget) -> Budget:
+    """Return the default with those limits replaced that were given; null takes one away."""
     given = asked.model_fields_set
-    budget = Budget(
+    return Budget(
         usd=asked.budget_usd if "budget_usd" in given else default.usd,
         tokens=asked.budget_tokens if "budget_tokens" in given else default.tokens,
     )
-    check_budget(principal, budget, default)
-    return budget
 
 
 def _poll_seconds(job: Job, now: datetime) -> int:

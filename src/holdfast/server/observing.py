@@ -16,6 +16,7 @@ from starlette.datastructures import Headers, MutableHeaders
 
 from holdfast.ids import new_id
 from holdfast.metrics import REQUEST_SECONDS, REQUESTS_ACTIVE
+from holdfast.server.auth import is_job_id
 from holdfast.telemetry import traces
 from holdfast.telemetry.logs import bound_fields
 
@@ -120,7 +121,7 @@ class _Observed:
                 "route": route,
                 "status": self._status,
                 "duration_seconds": round(asyncio.get_running_loop().time() - self._began, 6),
-                **({} if job_id is None or route == UNMATCHED else {"job_id": str(job_id)[:40]}),
+                **({"job_id": job_id} if job_id is not None and is_job_id(job_id) else {}),
             },
         )
 

@@ -52,6 +52,9 @@ INTERNAL = "internal"
 """Code of an error that is none of ours."""
 MEDIA_TYPE = "application/problem+json"
 _TOLD_MAX = 10
+WITHHELD = "this cannot be done right now; the log of the service says why"
+"""Told instead of the message of an error that is not the caller's."""
+
 RETRY_SECONDS = 5
 """How long a client should wait that came while the store was away."""
 
@@ -172,7 +175,9 @@ def problem_of(error: Exception, base: str = "") -> JSONResponse:
         if isinstance(error, TooManyRequestsError):
             headers["Retry-After"] = str(error.retry_after)
         if status >= 500:
-            logger.error("request failed", extra={"error": error.code})
+            # Its message may name hosts and folders, which are nobody's business out there.
+            logger.error("request failed", extra={"error": error.code, "told": error.message})
+            return told(status, error.code, WITHHELD, headers=headers)
         return told(
             status, error.code, error.message, hint=error.hint, details=_fields(error), headers=headers
         )
@@ -181,10 +186,14 @@ def problem_of(error: Exception, base: str = "") -> JSONResponse:
         return told(422, "invalid_input", f"the request does not fit: {places}")
     if isinstance(error, HTTPException):
         return told(error.status_code, "request", str(error.detail), headers=dict(error.headers or {}))
-    # Where it happened, but not what the error says: that may quote what somebody sent.
+    log_unexpected(error)
+    return told(500, INTERNAL, "something went wrong here that nobody expected; it is in the log")
+
+
+def log_unexpected(error: Exception) -> None:
+    """Log where an error happened, but not what it says: that may quote what somebody sent."""
     frames = "".join(traceback.format_tb(error.__traceback__))
     logger.error("request failed", extra={"error": type(error).__name__, "frames": frames})
-    return told(500, INTERNAL, "something went wrong here that nobody expected; it is in the log")
 
 
 def _fields(error: HoldfastError) -> dict[str, Any]:

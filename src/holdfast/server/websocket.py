@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import logging
 from typing import Annotated, Literal
-from urllib.parse import urlsplit
 
 import msgspec
 from fastapi import APIRouter, Depends
@@ -15,10 +14,10 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from holdfast.errors import AccessDeniedError, HoldfastError, InvalidInputError
 from holdfast.server.access import Action
 from holdfast.server.auth import SESSION_COOKIE, given_key, permitted
+from holdfast.server.origins import is_loopback_page, is_own
 from holdfast.server.problems import status_of
 from holdfast.server.service import Service, service_of
 from holdfast.server.streams import Stream, Streams, read_seq, streams_of
-from holdfast.settings import is_loopback
 
 logger = logging.getLogger(__name__)
 
@@ -129,10 +128,9 @@ def _check_origin(websocket: WebSocket, here: Service) -> None:
     origin = websocket.headers.get("origin")
     if origin is None or SESSION_COOKIE not in websocket.cookies or given_key(websocket) is not None:
         return
-    options, page = here.options, urlsplit(origin)
-    own = {websocket.headers.get("host", ""), urlsplit(options.public_url).netloc}
-    local = options.open_access and is_loopback(page.hostname or "")
-    if not (page.netloc in own or origin in options.cors_origins or local):
+    options = here.options
+    local = options.open_access and is_loopback_page(origin)
+    if not (is_own(websocket, origin) or origin in options.cors_origins or local):
         raise AccessDeniedError(name=f"a page of {origin[:100]}", action=Action.CONTENT)
 
 

@@ -82,13 +82,13 @@ def text_formatter(colours: bool) -> logging.Formatter:  # noqa: FBT001 - the on
         Column(
             "event",
             KeyValueColumnFormatter(
-                key_style=None, value_style=bright, reset_style=reset, value_repr=str
+                key_style=None, value_style=bright, reset_style=reset, value_repr=_shown
             ),
         ),
         Column(
             "",
             KeyValueColumnFormatter(
-                key_style=cyan, value_style=magenta, reset_style=reset, value_repr=str
+                key_style=cyan, value_style=magenta, reset_style=reset, value_repr=_shown
             ),
         ),
     ]
@@ -140,3 +140,9 @@ def add_scope(_: Any, __: str, fields: EventDict) -> EventDict:
 def _render_json(_: Any, __: str, fields: EventDict) -> str:
     line = {name: fields.pop(name) for name in _FIRST if name in fields}
     return msgspec.json.encode({**line, **fields}, enc_hook=str).decode()
+
+
+def _shown(value: object) -> str:
+    """Return a value on one line; what came in from outside may try to write lines of its own."""
+    text = str(value)
+    return text if text.isprintable() else repr(text)

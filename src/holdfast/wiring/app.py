@@ -180,18 +180,23 @@ class App:
         new = new_job(self.registry, kind, value, idempotency_key, options)
         return self._enlisting().insert(within, new).job
 
-    def api(self, *, with_worker: bool | None = None) -> FastAPI:
+    def api(self, *, with_worker: bool | None = None, open_access: bool = False) -> FastAPI:
         """Return the HTTP service as an ASGI application; it opens everything when it is started.
 
         Args:
             with_worker: Run jobs in the same process, too; by default where there is no broker.
+            open_access: Let requests of this machine in without a key, as `holdfast serve` does on
+                loopback. Only for a server that nobody else reaches, not by a proxy either.
 
         Raises:
             ConfigError: Settings cannot be used, or the extra `holdfast[server]` is missing.
         """
         from holdfast.wiring.serving import api_of
 
-        return api_of(self.settings, lambda: self.service(with_worker=with_worker))
+        def open_service() -> AbstractAsyncContextManager[Service]:
+            return self.service(with_worker=with_worker, open_access=open_access)
+
+        return api_of(self.settings, open_service, open_access=open_access)
 
     def router(self, *, with_worker: bool | None = None, open_access: bool = False) -> APIRouter:
         """Return all routes of the HTTP service, to be included in another FastAPI application.
@@ -217,7 +222,7 @@ class App:
 
     @contextlib.asynccontextmanager
     async def service(
-        self, *, with_worker: bool | None = None, open_access: bool | None = None
+        self, *, with_worker: bool | None = None, open_access: bool = False
     ) -> AsyncIterator[Service]:
         """Open what the HTTP service works with; see `api` and `router`.
 

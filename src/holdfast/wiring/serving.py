@@ -32,14 +32,17 @@ if TYPE_CHECKING:
 
 
 def api_of(
-    settings: Settings, open_service: Callable[[], AbstractAsyncContextManager[Service]]
+    settings: Settings,
+    open_service: Callable[[], AbstractAsyncContextManager[Service]],
+    *,
+    open_access: bool,
 ) -> FastAPI:
-    """Return the ASGI application that the settings describe.
+    """Return the ASGI application that settings and `open_access` describe.
 
     Raises:
         ConfigError: Settings contradict each other.
     """
-    return create_api(open_service, options_of(settings))
+    return create_api(open_service, options_of(settings, open_access=open_access))
 
 
 def router_of(
@@ -56,18 +59,18 @@ def router_of(
     return create_router(open_service, Guard(options_of(settings, open_access=open_access)))
 
 
-def options_of(settings: Settings, *, open_access: bool | None = None) -> ServiceOptions:
+def options_of(settings: Settings, *, open_access: bool) -> ServiceOptions:
     """Return what of the settings the service goes by.
 
     Args:
         settings: The settings.
-        open_access: Instead of what they make of the address that `serve` listens on.
+        open_access: Whether requests of this machine need no key.
 
     Raises:
         ConfigError: Settings contradict each other.
     """
     return ServiceOptions(
-        open_access=settings.open_access if open_access is None else open_access,
+        open_access=open_access,
         cors_origins=settings.cors_origin_list,
         body_bytes_max=settings.body_bytes_max,
         requests_per_minute=settings.client_requests_per_minute,

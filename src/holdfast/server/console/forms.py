@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl
 
 from holdfast.errors import AccessDeniedError, InvalidInputError, ValueTooLargeError
+from holdfast.server.origins import refuse_foreign
 from holdfast.server.service import service_of
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ async def read_form(request: Request) -> dict[str, str]:
         AccessDeniedError: A page from elsewhere sent it.
         InvalidInputError, ValueTooLargeError: It is no form, or too large.
     """
-    _refuse_foreign(request)
+    refuse_foreign(request, "send this form")
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != MEDIA_TYPE:
         raise InvalidInputError("the request carries no form", hint=f"send {MEDIA_TYPE}")
     body = bytearray()
@@ -53,20 +54,3 @@ async def read_own_form(request: Request, viewer: Viewer) -> dict[str, str]:
     if not viewer.sent(service_of(request), form.get("token", "")):
         raise AccessDeniedError(name="the form", action="act for another session than it was made in")
     return form
-
-
-def _refuse_foreign(request: Request) -> None:
-    """Refuse what a page of another site has sent, by what browsers say of it."""
-    site, origin = request.headers.get("sec-fetch-site"), request.headers.get("origin")
-    if site not in (None, "same-origin", "none"):
-        raise AccessDeniedError(name="a page of another site", action="send this form")
-    if origin is not None and urlsplit(origin).netloc not in _own_places(request):
-        raise AccessDeniedError(name=f"a page of {origin!r}", action="send this form")
-
-
-def _own_places(request: Request) -> set[str]:
-    """Return host and port by which this service is reached: as asked for, and as set."""
-    return {
-        request.headers.get("host", ""),
-        urlsplit(service_of(request).options.public_url).netloc,
-    }

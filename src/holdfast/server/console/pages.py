@@ -17,7 +17,7 @@ from holdfast.errors import HoldfastError
 from holdfast.server.console import filters
 from holdfast.server.console.static import static_files
 from holdfast.server.console.viewing import SignInNeeded, find_viewer
-from holdfast.server.problems import status_of
+from holdfast.server.problems import WITHHELD, log_unexpected, status_of
 from holdfast.server.service import service_of
 
 if TYPE_CHECKING:
@@ -126,10 +126,11 @@ async def _told(request: Request, error: Exception) -> Response:
     elif isinstance(error, HTTPException):
         status, code, message, hint = error.status_code, "request", str(error.detail), ""
     else:
-        logger.error("page failed", exc_info=error)
+        log_unexpected(error)
         status, code, message, hint = 500, "internal", "Something went wrong; it is in the log.", ""
     if status >= 500 and isinstance(error, HoldfastError):
-        logger.error("page failed", extra={"error": error.code})
+        logger.error("page failed", extra={"error": error.code, "told": error.message})
+        message, hint = WITHHELD, ""
     try:
         viewer = await find_viewer(request)
     except HoldfastError:

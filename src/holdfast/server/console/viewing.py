@@ -10,7 +10,8 @@ from starlette.requests import Request
 
 from holdfast.errors import AccessDeniedError
 from holdfast.server.access import OPERATOR, Action, Principal
-from holdfast.server.auth import SESSION_COOKIE, find_session, is_local
+from holdfast.server.auth import SESSION_COOKIE, find_session
+from holdfast.server.origins import is_local
 from holdfast.server.service import service_of
 
 if TYPE_CHECKING:
