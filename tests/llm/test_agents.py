@@ -1,5 +1,6 @@
 """Agents of the OpenAI Agents SDK inside jobs: every call a step, booked, and never paid twice."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -13,7 +14,7 @@ from agents.tracing import get_trace_provider
 from pydantic import BaseModel
 
 from holdfast import JobContext
-from holdfast.errors import InvalidResponseError, JobFailedError, RetryLaterError
+from holdfast.errors import InvalidResponseError, JobFailedError, RetryLaterError, StepUsageError
 from holdfast.llm import LLM, LLMConfig, ModelConfig
 from holdfast.llm.agents import AgentRun, run_agent
 from holdfast.llm.config import Price
@@ -275,3 +276,34 @@ async def test_nothing_is_traced(harness, provider):
     await harness.run("ask", "How warm is it?")
 
     assert seen == []
+
+
+async def test_two_runs_of_one_agent_at_once_are_refused():
+    """Their calls would be numbered as they come, and a resumed job could mix up their answers."""
+
+    class Keeping:
+        def __init__(self) -> None:
+            self.kept: dict[str, object] = {}
+
+        async def step(self, key, function, *arguments, **options):
+            self.kept[key] = await function(*arguments)
+            return self.kept[key]
+
+    class Asking:
+        async def respond(self, messages, **options):
+            asked = [message["content"] for message in messages if message["role"] == "user"][-1]
+            if asked == "go":
+                calls = (
+                    ToolCall(call_id=f"c{name}", name="sub", arguments=json.dumps({"input": name}))
+                    for name in "AB"
+                )
+                return ProviderReply(text="", usage=None, finish_reason="stop", tool_calls=tuple(calls))
+            await asyncio.sleep(0)
+            return ProviderReply(text=f"answer for {asked}", usage=None, finish_reason="stop")
+
+    sub = Agent(name="sub", instructions="x")
+    tool = sub.as_tool(tool_name="sub", tool_description="x")
+    root = Agent(name="root", instructions="x", tools=[tool])
+
+    with pytest.raises(StepUsageError, match="'sub' runs twice at once"):
+        await run_agent(AgentRun(steps=Keeping(), llm=Asking(), key="a"), root, "go")  # type: ignore[arg-type]

@@ -39,6 +39,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+HINTED_BEAT_SECONDS = 0.25
+"""Beats that hints have asked for are at least this far apart."""
+
 SLOTS_DEFAULT = 100
 DRAIN_GRACE = timedelta(seconds=25)
 """Under the usual 30 s of container platforms."""
@@ -113,6 +116,8 @@ class Worker:
             )
         self._heartbeat: Heartbeat | None = None
         self._pulsed_at = 0.0
+        self._asked_at = -HINTED_BEAT_SECONDS
+        self._asking: asyncio.TimerHandle | None = None
         self._claims_under_way = 0
         self._claim_unsure = False
         """The answer to a claim was lost: jobs may run under our name that we do not know of."""
@@ -146,6 +151,8 @@ class Worker:
         with their attempt number given back, for another worker to go on with.
         """
         self._intake.closed = True
+        if self._asking is not None:
+            self._asking.cancel()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -386,12 +393,28 @@ class Worker:
                 finally:
                     for waiter in waiters:
                         waiter.cancel()
-                if cancel.is_set() and self._heartbeat is not None:
-                    self._heartbeat.beat_now()
+                if cancel.is_set():
+                    self._ask_for_cancels()
                 if signal.is_set():
                     self._announce_changes()
                 cancel.clear()
                 signal.clear()
+
+    def _ask_for_cancels(self) -> None:
+        """Beat now for its answer, but not more often than it is worth.
+
+        In a file's store each process hears of every commit of others, a beat among them: two workers
+        would answer each other for ever.
+        """
+        loop = asyncio.get_running_loop()
+        wait = self._asked_at + HINTED_BEAT_SECONDS - loop.time()
+        if wait > 0:
+            if self._asking is None or self._asking.cancelled() or self._asking.when() <= loop.time():
+                self._asking = loop.call_later(wait, self._ask_for_cancels)
+            return
+        self._asked_at = loop.time()
+        if self._heartbeat is not None:
+            self._heartbeat.beat_now()
 
     async def _announce_queued(self) -> None:
         """Have the waker announce at once what this process has queued beside what it was asked for."""

@@ -11,6 +11,7 @@ Importing this module imports the SDK, which takes seconds: do it in a thread wh
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections import Counter
 from contextvars import ContextVar
@@ -31,11 +32,11 @@ from openai.types.responses import (
 from openai.types.responses.response_usage import InputTokensDetails, OutputTokensDetails
 from pydantic import BaseModel, ConfigDict
 
-from holdfast.errors import InvalidInputError, InvalidResponseError
+from holdfast.errors import InvalidInputError, InvalidResponseError, StepUsageError
 from holdfast.llm.providers.base import OutputSchema, Tool
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable
+    from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 
     from agents import AgentOutputSchemaBase, ModelSettings
     from agents import Tool as SdkTool
@@ -104,17 +105,23 @@ async def run_agent(run: AgentRun, agent: Agent[Any], asked: str) -> Any:
 
     Raises:
         StepFailedError: A call failed for good.
+        StepUsageError: Two agents of one name ran at the same time.
         MaxTurnsExceeded: The agent went on asking for tools.
     """
     models = _Models(run, root=agent.name)
-    result = await Runner.run(
-        _Durable(run, models).agent(agent),
-        asked,
-        max_turns=run.turns_max,
-        run_config=RunConfig(
-            model_provider=models, tracing_disabled=True, call_model_input_filter=_remember_agent
-        ),
-    )
+    try:
+        result = await Runner.run(
+            _Durable(run, models).agent(agent),
+            asked,
+            max_turns=run.turns_max,
+            run_config=RunConfig(
+                model_provider=models, tracing_disabled=True, call_model_input_filter=_remember_agent
+            ),
+        )
+    finally:
+        if models.refused is not None:
+            # The SDK tells it to the model as a tool's answer, and goes on.
+            raise models.refused
     return result.final_output
 
 
@@ -130,9 +137,34 @@ class _Models(ModelProvider):
         self.run = run
         self._root = root
         self._turns: Counter[str] = Counter()
+        self._calling: set[str] = set()
+        self.refused: StepUsageError | None = None
+        """Why the run must not be believed."""
 
     def get_model(self, model_name: str | None) -> Model:
         return _StepModel(self, model_name)
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """Hold an agent's name while its call is under way.
+
+        Raises:
+            StepUsageError: Another agent of the same name makes a call: numbered in the order in which
+                they come, their stored answers could be taken for each other's.
+        """
+        name = _agent_name.get()
+        if name in self._calling:
+            self.refused = StepUsageError(
+                f"agent {name!r} runs twice at once within run {self.run.key!r}",
+                hint="set parallel_tool_calls=False, or give each of them a name of its own",
+            )
+        if self.refused is not None:
+            raise self.refused
+        self._calling.add(name)
+        try:
+            yield
+        finally:
+            self._calling.discard(name)
 
     def next_key(self) -> str:
         """Return the step key of the model call that is about to be made."""
@@ -178,8 +210,9 @@ class _StepModel(Model):
                 _check(reply.text, output, run.check)
             return _stored(reply)
 
-        key = self._models.next_key()
-        return _response(await run.steps.step(key, call, returns=AgentReply, retry=run.retry))
+        with self._models.alone():
+            key = self._models.next_key()
+            return _response(await run.steps.step(key, call, returns=AgentReply, retry=run.retry))
 
     def stream_response(self, *asked: object, **state: object) -> AsyncIterator[Any]:
         raise NotImplementedError(

@@ -16,7 +16,7 @@ from holdfast.errors import HoldfastError
 from holdfast.server.auth import ContentReader, reach
 from holdfast.server.feed import frame_of
 from holdfast.server.problems import ProblemRoute
-from holdfast.server.service import Service, service_of
+from holdfast.server.service import Here
 from holdfast.server.streams import Stream, Streams, read_seq, streams_of
 
 if TYPE_CHECKING:
@@ -28,9 +28,10 @@ logger = logging.getLogger(__name__)
 
 router = APIRouter(prefix="/jobs", tags=["events"], route_class=ProblemRoute)
 
-Here = Annotated[Service, Depends(service_of)]
-
 SSE = "text/event-stream"
+PAGE_BYTES_MAX = 1024**2
+"""Data of one page, unless its first event alone has more; the reader goes on from there."""
+
 RECONNECT_MILLISECONDS = 1_000
 """How long a browser waits before it comes back."""
 
@@ -76,7 +77,9 @@ async def list_events(
 ) -> Response:
     """Return a page of the job's events: what comes after number `after`, all types or those named."""
     await reach(here, principal, job_id)
-    found = await here.store.read_events(job_id, after=after, limit=limit, types=type or ())
+    found = await here.store.read_events(
+        job_id, after=after, limit=limit, types=type or (), bytes_max=PAGE_BYTES_MAX
+    )
     events = b",".join(frame_of(event).json for event in found)
     next_after = found[-1].seq if found else after
     return Response(

@@ -35,7 +35,8 @@ TAIL_BYTES_MAX = 64 * 1024
 """What is kept of one job; thousands of jobs may be followed."""
 
 PAGE_EVENTS = 100
-"""What is read at once of a log."""
+PAGE_BYTES = 256 * 1024
+"""What is read at once of a log, and kept for each client until it has taken it."""
 
 READS_AT_ONCE = 64
 RETRY_SECONDS = 1.0
@@ -266,7 +267,9 @@ class Feed:
         """Return the next events from the store; nothing after a while in which it could not be read."""
         try:
             async with self._paging:
-                events = await self._store.read_events(job_id, after=after, limit=PAGE_EVENTS)
+                events = await self._store.read_events(
+                    job_id, after=after, limit=PAGE_EVENTS, bytes_max=PAGE_BYTES
+                )
         except SealedValueError:
             raise
         except StoreError as error:
@@ -317,7 +320,9 @@ class Feed:
 
     async def _read(self, tail: Tail, position: Position) -> None:
         try:
-            events = await self._store.read_events(tail.job_id, after=tail.seq or 0, limit=PAGE_EVENTS)
+            events = await self._store.read_events(
+                tail.job_id, after=tail.seq or 0, limit=PAGE_EVENTS, bytes_max=PAGE_BYTES
+            )
         except (JobNotFoundError, SealedValueError) as error:
             self._lose(tail, error)
             return

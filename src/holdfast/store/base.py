@@ -319,9 +319,17 @@ class Store(Protocol):
         ...
 
     async def read_events(
-        self, job_id: str, *, after: int = 0, limit: int = 500, types: Sequence[str] = ()
+        self,
+        job_id: str,
+        *,
+        after: int = 0,
+        limit: int = 500,
+        types: Sequence[str] = (),
+        bytes_max: int | None = None,
     ) -> Sequence[Event]:
         """Return events with `seq > after` in order, all types or only those named.
+
+        With `bytes_max`, no more than fit into so many bytes of data, but always the first.
 
         Raises:
             JobNotFoundError: There is none with this id.

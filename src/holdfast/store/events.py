@@ -67,17 +67,29 @@ def append_events(
 
 
 def read_events(
-    connection: Connection, job_id: str, after: int, limit: int, types: Sequence[str]
+    connection: Connection,
+    job_id: str,
+    after: int,
+    limit: int,
+    types: Sequence[str],
+    *,
+    bytes_max: int | None,
 ) -> list[Event]:
     """See `Store.read_events`."""
     row = connection.execute("SELECT id FROM jobs WHERE job_id = ?", (job_id,)).fetchone()
     if row is None:
         raise JobNotFoundError(job_id=job_id)
     named = f" AND type IN ({', '.join('?' * len(types))})" if types else ""
-    rows = connection.execute(
-        f"SELECT seq, type, data, at FROM events WHERE job = ? AND seq > ?{named} ORDER BY seq LIMIT ?",
-        (row[0], after, *types, limit),
-    )
+    page = f"FROM events WHERE job = ? AND seq > ?{named} ORDER BY seq LIMIT ?"
+    arguments = (row[0], after, *types, limit)
+    if bytes_max is not None:
+        # Counted where the events lie: what does not fit is not even read.
+        page = (
+            f"FROM (SELECT seq, type, data, at, SUM(LENGTH(data)) OVER (ORDER BY seq) AS bytes {page})"
+            " AS page WHERE bytes <= ? OR bytes = LENGTH(data) ORDER BY seq"
+        )
+        arguments = (*arguments, bytes_max)
+    rows = connection.execute(f"SELECT seq, type, data, at {page}", arguments)
     return [
         Event(job_id=job_id, seq=seq, type=kind, data=content, at=moment(at))
         for seq, kind, content, at in rows

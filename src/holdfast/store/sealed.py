@@ -189,9 +189,17 @@ class SealedStore:
         return events and [self._sealer.seal_event(event, lease.job_id) for event in events]
 
     async def read_events(
-        self, job_id: str, *, after: int = 0, limit: int = 500, types: Sequence[str] = ()
+        self,
+        job_id: str,
+        *,
+        after: int = 0,
+        limit: int = 500,
+        types: Sequence[str] = (),
+        bytes_max: int | None = None,
     ) -> Sequence[Event]:
-        found = await self._store.read_events(job_id, after=after, limit=limit, types=types)
+        found = await self._store.read_events(
+            job_id, after=after, limit=limit, types=types, bytes_max=bytes_max
+        )
         return [self._sealer.open_event(event) for event in found]
 
 

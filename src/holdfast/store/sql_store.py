@@ -171,12 +171,20 @@ class SqlStore(abc.ABC):
         return await self._write(lambda tx: _events.append_events(tx, lease, events, progress))
 
     async def read_events(
-        self, job_id: str, *, after: int = 0, limit: int = 500, types: Sequence[str] = ()
+        self,
+        job_id: str,
+        *,
+        after: int = 0,
+        limit: int = 500,
+        types: Sequence[str] = (),
+        bytes_max: int | None = None,
     ) -> Sequence[Event]:
         check_job_id(job_id)
         check_seq(after)
         return await self._read(
-            lambda connection: _events.read_events(connection, job_id, after, limit, types)
+            lambda connection: _events.read_events(
+                connection, job_id, after, limit, types, bytes_max=bytes_max
+            )
         )
 
     # money -------------------------------------------------------------------------------------

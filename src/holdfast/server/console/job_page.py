@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from holdfast.store.base import JobRecords
 
 CHILDREN_MAX = 100
+EVENTS_BYTES_MAX = 256 * 1024
 EVENTS_SHOWN = 50
 TIMELINE_EVENTS_MAX = 1_000
 """Events that the timeline is drawn from; of a longer history, the latest."""
@@ -131,7 +132,9 @@ async def job_page(here: Service, principal: Principal, job_id: str) -> JobPage:
     latest: Sequence[Event] = ()
     if content:
         after = max(0, job.event_seq - EVENTS_SHOWN)
-        latest = await here.store.read_events(job_id, after=after, limit=EVENTS_SHOWN)
+        latest = await here.store.read_events(
+            job_id, after=after, limit=EVENTS_SHOWN, bytes_max=EVENTS_BYTES_MAX
+        )
     query = JobQuery(parent_id=job_id, limit=CHILDREN_MAX, content=False)
     children = await here.store.list_jobs(query)
     now = here.clock.now()

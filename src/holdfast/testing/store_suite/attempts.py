@@ -212,6 +212,23 @@ class AttemptSuite(StoreFixtures):
         with pytest.raises(JobNotFoundError):
             await store.read_events("job_none")
 
+    async def test_events_are_read_up_to_so_many_bytes_but_always_one(self, store: Store) -> None:
+        lease = await start(store)
+        first = (await store.get_job(lease.job_id)).event_seq
+        for size in (100, 100, 5_000, 10):
+            filled = b'{"text":"' + b"x" * size + b'"}'
+            await store.append_events(lease, [NewEvent(type="x.filled", data=filled)])
+
+        async def read(after: int, bytes_max: int | None) -> list[int]:
+            found = await store.read_events(lease.job_id, after=first + after, bytes_max=bytes_max)
+            return [event.seq - first for event in found]
+
+        assert await read(0, 300) == [1, 2]
+        assert await read(2, 300) == [3]
+        assert await read(3, 300) == [4]
+        assert await read(0, None) == [1, 2, 3, 4]
+        assert await read(4, 300) == []
+
     async def test_cancelled_caller_leaves_the_store_whole(self, store: Store) -> None:
         """The write may have happened or not; all others are untouched."""
         lease = await start(store)
