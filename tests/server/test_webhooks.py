@@ -271,3 +271,38 @@ async def test_deliveries_are_no_jobs_to_those_who_list_jobs(running, http, harn
 
     async with running.http(await running.key(tenant="shop")) as shop:
         assert (await shop.get(f"/api/v1/jobs/{delivery.job_id}")).status_code == 404
+
+
+@pytest.mark.parametrize("tenant", [None, "other"])
+async def test_key_without_the_action_reaches_no_delivery_as_a_job(running, http, harness, tenant):
+    await make(http, tenant="other")
+    delivery_id = await ended_delivery(harness, JobStatus.FAILED)
+    everything_else = [action for action in Action if action is not Action.WEBHOOKS]
+    jobs, told = "/api/v1/jobs", {"kind": DELIVERY_KIND}
+    job = f"{jobs}/{delivery_id}"
+
+    async with running.http(await running.key(*everything_else, tenant=tenant)) as other:
+        for method, path in (
+            ("GET", job),
+            ("GET", f"{job}/events"),
+            ("GET", f"{job}/stream"),
+            ("POST", f"{job}/tokens"),
+            ("POST", f"{job}/cancel"),
+            ("POST", f"{job}/retry"),
+            ("POST", f"{job}/fork"),
+        ):
+            assert await code_of(other, method, path) == (404, "job_not_found"), path
+        assert (await other.get(jobs, params=told)).json() == {"jobs": [], "next_cursor": None}
+
+    async with running.http(await running.key(tenant=tenant)) as owner:
+        listed = (await owner.get(jobs, params=told)).json()["jobs"]
+        assert [each["job_id"] for each in listed] == [delivery_id]
+        assert (await owner.post(f"{job}/retry")).status_code == 202
+
+
+async def test_token_of_a_delivery_opens_nothing(running, http, harness):
+    await make(http, tenant="other")
+    delivery_id = await ended_delivery(harness, JobStatus.COMPLETED)
+
+    async with running.http(running.service.tokens.for_job(delivery_id)) as holder:
+        assert (await holder.get(f"/api/v1/jobs/{delivery_id}")).status_code == 404
