@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import msgspec
 from fastapi import APIRouter, Depends, Query, Response
 from pydantic import BaseModel, Field
+from starlette.requests import Request
 
 from holdfast.errors import AccessDeniedError, JobNotFoundError, WebhookNotFoundError
 from holdfast.model import JobStatus
@@ -113,7 +114,9 @@ async def list_webhooks(
 
 
 @router.post("", status_code=201)
-async def make(here: Here, principal: WebhookOwner, body: NewWebhook, response: Response) -> WebhookMade:
+async def make(
+    request: Request, here: Here, principal: WebhookOwner, body: NewWebhook, response: Response
+) -> WebhookMade:
     """Tell this URL from now on; the answer holds the secret, which is not shown again."""
     webhook, secrets = make_webhook(
         body.url,
@@ -124,7 +127,7 @@ async def make(here: Here, principal: WebhookOwner, body: NewWebhook, response: 
         networks=here.options.webhook_networks,
     )
     await here.records.insert_webhook(webhook, secrets)
-    response.headers["Location"] = f"/api/v1/webhooks/{webhook.webhook_id}"
+    response.headers["Location"] = f"{request.url.path.rstrip('/')}/{webhook.webhook_id}"
     return WebhookMade(**_view_of(webhook).model_dump(), secret=secrets.secret)
 
 
