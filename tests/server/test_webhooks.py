@@ -57,6 +57,8 @@ async def test_new_webhook_is_shown_with_its_secret_only_once(http):
         {"url": URL, "statuses": []},
         {"url": URL, "kinds": ["holdfast.webhook"]},
         {"url": URL, "kinds": []},
+        {"url": URL, "kinds": ["a\0b"]},
+        {"url": URL, "tenant": "a\0b"},
         {},
     ],
 )
@@ -306,3 +308,17 @@ async def test_token_of_a_delivery_opens_nothing(running, http, harness):
 
     async with running.http(running.service.tokens.for_job(delivery_id)) as holder:
         assert (await holder.get(f"/api/v1/jobs/{delivery_id}")).status_code == 404
+
+
+async def test_what_no_database_can_hold_is_refused_at_the_door(http):
+    """PostgreSQL keeps no NUL, and would say so as if it were away."""
+    made = await make(http)
+    told = {"params": {"cursor": "a\0b"}}
+
+    assert await code_of(http, "GET", PATH, **told) == (422, "invalid_input")
+    path = f"{PATH}/{made['webhook_id']}/deliveries"
+    assert await code_of(http, "GET", path, **told) == (422, "invalid_input")
+    assert await code_of(http, "POST", f"{path}/a%00b/replay") == (404, "job_not_found")
+    for method, route in ROUTES[2:]:
+        path = route.format(webhook="wh_%00", delivery="job_1")
+        assert await code_of(http, method, path) == (404, "webhook_not_found"), path
