@@ -76,6 +76,17 @@ def test_url_and_key_come_from_the_settings(monkeypatch):
     assert "Authorization" not in Client("https://other.example")._transport._http.headers
 
 
+async def test_proxy_of_the_environment_is_not_for_a_service_nearby(running, monkeypatch):
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
+        monkeypatch.setenv(name.lower(), "http://127.0.0.1:1")
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+
+    async with Client(running.url, await running.key(), clock=NoTime()) as near:
+        assert await near.list() == []
+
+
 def test_no_url_at_all_is_told():
     with overridden(url=""), pytest.raises(ConfigError, match="set HOLDFAST_URL"):
         Client()

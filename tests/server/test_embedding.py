@@ -113,11 +113,15 @@ async def test_links_lead_to_where_they_are_mounted(durable: App):
         body = {"kind": "greet", "input": "ada"}
         submitted = await http.post("/holdfast/api/v1/jobs", json=body, headers=headers)
         there = await http.get(submitted.headers["Location"], headers=headers)
+        hook = {"url": "https://shop.example/hooks"}
+        made = await http.post("/holdfast/api/v1/webhooks", json=hook, headers=headers)
+        shown = await http.get(made.headers["Location"], headers=headers)
         absent = await http.get("/holdfast/api/v1/jobs/job_0", headers=headers)
         page = await http.get(absent.json()["type"].partition("#")[0])
 
     assert submitted.headers["Location"].startswith("/holdfast/api/v1/jobs/job_")
     assert there.json()["job_id"] == submitted.json()["job_id"]
+    assert shown.json()["webhook_id"] == made.json()["webhook_id"]
     assert absent.json()["type"] == "/holdfast/errors#job_not_found"
     assert 'id="job_not_found"' in page.text
 

@@ -243,3 +243,11 @@ async def test_client_that_goes_away_leaves_its_place(harness):
                 await anext(stream)
                 assert STREAMS_OPEN._value.get() == before + 1
             await eventually(lambda: STREAMS_OPEN._value.get() == before)
+
+
+async def test_type_of_events_that_no_database_can_hold_is_refused(http, harness):
+    job_id = await harness.submit("greet", "ada")
+
+    answer = await http.get(f"/api/v1/jobs/{job_id}/events", params={"type": "a\0b"})
+
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid_input")

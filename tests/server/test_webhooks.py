@@ -57,6 +57,8 @@ async def test_new_webhook_is_shown_with_its_secret_only_once(http):
         {"url": URL, "statuses": []},
         {"url": URL, "kinds": ["holdfast.webhook"]},
         {"url": URL, "kinds": []},
+        {"url": URL, "kinds": ["a\0b"]},
+        {"url": URL, "tenant": "a\0b"},
         {},
     ],
 )
@@ -271,3 +273,52 @@ async def test_deliveries_are_no_jobs_to_those_who_list_jobs(running, http, harn
 
     async with running.http(await running.key(tenant="shop")) as shop:
         assert (await shop.get(f"/api/v1/jobs/{delivery.job_id}")).status_code == 404
+
+
+@pytest.mark.parametrize("tenant", [None, "other"])
+async def test_key_without_the_action_reaches_no_delivery_as_a_job(running, http, harness, tenant):
+    await make(http, tenant="other")
+    delivery_id = await ended_delivery(harness, JobStatus.FAILED)
+    everything_else = [action for action in Action if action is not Action.WEBHOOKS]
+    jobs, told = "/api/v1/jobs", {"kind": DELIVERY_KIND}
+    job = f"{jobs}/{delivery_id}"
+
+    async with running.http(await running.key(*everything_else, tenant=tenant)) as other:
+        for method, path in (
+            ("GET", job),
+            ("GET", f"{job}/events"),
+            ("GET", f"{job}/stream"),
+            ("POST", f"{job}/tokens"),
+            ("POST", f"{job}/cancel"),
+            ("POST", f"{job}/retry"),
+            ("POST", f"{job}/fork"),
+        ):
+            assert await code_of(other, method, path) == (404, "job_not_found"), path
+        assert (await other.get(jobs, params=told)).json() == {"jobs": [], "next_cursor": None}
+
+    async with running.http(await running.key(tenant=tenant)) as owner:
+        listed = (await owner.get(jobs, params=told)).json()["jobs"]
+        assert [each["job_id"] for each in listed] == [delivery_id]
+        assert (await owner.post(f"{job}/retry")).status_code == 202
+
+
+async def test_token_of_a_delivery_opens_nothing(running, http, harness):
+    await make(http, tenant="other")
+    delivery_id = await ended_delivery(harness, JobStatus.COMPLETED)
+
+    async with running.http(running.service.tokens.for_job(delivery_id)) as holder:
+        assert (await holder.get(f"/api/v1/jobs/{delivery_id}")).status_code == 404
+
+
+async def test_what_no_database_can_hold_is_refused_at_the_door(http):
+    """PostgreSQL keeps no NUL, and would say so as if it were away."""
+    made = await make(http)
+    told = {"params": {"cursor": "a\0b"}}
+
+    assert await code_of(http, "GET", PATH, **told) == (422, "invalid_input")
+    path = f"{PATH}/{made['webhook_id']}/deliveries"
+    assert await code_of(http, "GET", path, **told) == (422, "invalid_input")
+    assert await code_of(http, "POST", f"{path}/a%00b/replay") == (404, "job_not_found")
+    for method, route in ROUTES[2:]:
+        path = route.format(webhook="wh_%00", delivery="job_1")
+        assert await code_of(http, method, path) == (404, "webhook_not_found"), path

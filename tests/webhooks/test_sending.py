@@ -1,7 +1,10 @@
 """A real TLS server on loopback stands in for receivers, with an authority of its own."""
 
 import asyncio
+import socket
+import threading
 from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 
 import pytest
 
@@ -175,6 +178,32 @@ async def test_name_server_that_hangs_is_left_at_the_limit(make_sender):
 
     with pytest.raises(WebhookUndeliveredError, match="within"):
         await make_sender(limit_seconds=0.05, resolve=hang).post(f"https://{HOST}", b"", HEADERS)
+
+
+async def test_name_that_hangs_leaves_threads_to_others(monkeypatch):
+    released, asked = threading.Event(), []
+
+    def getaddrinfo(host, port, **_options):
+        asked.append(host)
+        if host == "hangs.example":
+            released.wait()
+        return [(0, 0, 0, "", ("127.0.0.1", port))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    sender = Sender(SystemClock(), limit_seconds=0.05)
+    try:
+        for _ in range(2):
+            refused = await asyncio.gather(
+                *(sender.post("https://hangs.example", b"", HEADERS) for _ in range(50)),
+                return_exceptions=True,
+            )
+            assert {type(each) for each in refused} == {WebhookUndeliveredError}
+
+        assert await sender._look_up("works.example", 443) == [ip_address("127.0.0.1")]
+        assert asked == ["hangs.example", "works.example"]
+    finally:
+        released.set()
+        sender.close()
 
 
 async def test_dropped_connection_is_told_without_what_was_received(receiver, make_sender):

@@ -14,6 +14,7 @@ from urllib.request import ProxyHandler, Request, build_opener
 
 from holdfast.cli.finding import Finding, Verdict
 from holdfast.errors import HoldfastError
+from holdfast.remote.address import is_near
 from holdfast.settings import is_loopback
 
 if TYPE_CHECKING:
@@ -279,7 +280,7 @@ def _remote(settings: Settings, url: str) -> list[Finding]:
             Finding(_AREA, "remote", "problem", f"{place} is no web address", "correct HOLDFAST_URL")
         ]
     base = url.rstrip("/")
-    status, body = _ask(f"{base}/health/ready", proxied=True)
+    status, body = _ask(f"{base}/health/ready", proxied=not is_near(parts.hostname or ""))
     if status is None or "checks" not in body:
         told = body.get("trouble") or f"answers with status {status}, but not as Holdfast does"
         to_do = "check HOLDFAST_URL and the network"
@@ -300,7 +301,9 @@ def _remote(settings: Settings, url: str) -> list[Finding]:
 def _remote_key(settings: Settings, base: str) -> Finding:
     key = settings.api_key
     headers = {} if key is None else {"Authorization": f"Bearer {key.get_secret_value()}"}
-    status, _ = _ask(f"{base}/api/v1/jobs/{_PROBE_JOB}", headers, proxied=True)
+    status, _ = _ask(
+        f"{base}/api/v1/jobs/{_PROBE_JOB}", headers, proxied=not is_near(urlsplit(base).hostname or "")
+    )
     if status == 401:
         told = (
             "none is set, and it asks for one" if key is None else "refused: unknown, expired or revoked"

@@ -15,13 +15,22 @@ from holdfast.cli.finding import Finding
 from holdfast.cli.wording import counted
 from holdfast.clock import SystemClock
 from holdfast.errors import HoldfastError
+from holdfast.store.service import DELIVERY_KIND
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from holdfast.cli.session import Session
     from holdfast.settings import Settings
-    from holdfast.store.base import StoreReport
+    from holdfast.store.base import StoreReport, WorkerRecord
+
+_UNTOLD = Finding(
+    "storage",
+    "webhooks",
+    "warning",
+    f"no worker serves the queue {DELIVERY_KIND!r}, so webhooks are told nothing",
+    f"add {DELIVERY_KIND} to --queues of a worker, or start one without --queues",
+)
 
 _CLOCK_FROM = datetime(2026, 1, 1, tzinfo=UTC)
 _CLOCK_UNTIL = datetime(2100, 1, 1, tzinfo=UTC)
@@ -119,13 +128,14 @@ async def _store(settings: Settings) -> list[Finding]:
         store = await open_store(settings.store_url)
         try:
             report = await store.inspect()
+            told = await store.service.list_webhooks(limit=1)
             sealed = await sealing(settings, store)
         finally:
             await store.close()
     except HoldfastError as error:
         return [_failed("storage", "store", error)]
-    told = f"{settings.store_shown} · schema {report.schema}"
-    findings = [Finding("storage", "store", "ok", told), sealed]
+    shown = f"{settings.store_shown} · schema {report.schema}"
+    findings = [Finding("storage", "store", "ok", shown), sealed]
     if settings.sqlite_synchronous != "FULL":
         findings.append(
             Finding(
@@ -136,7 +146,10 @@ async def _store(settings: Settings) -> list[Finding]:
                 "set HOLDFAST_SQLITE_SYNCHRONOUS=FULL",
             )
         )
-    return findings + [look(report) for look in _STORE_LOOKS]
+    findings += [look(report) for look in _STORE_LOOKS]
+    if told and _leaves_webhooks_out(report):
+        findings.append(_UNTOLD)
+    return findings
 
 
 def _jobs(report: StoreReport) -> Finding:
@@ -144,9 +157,13 @@ def _jobs(report: StoreReport) -> Finding:
     return Finding("storage", "jobs", "ok", counts or "none yet")
 
 
-def _workers(report: StoreReport) -> Finding:
+def _alive(report: StoreReport) -> list[WorkerRecord]:
     now = SystemClock().now()
-    alive = [record for record, expires_at in report.workers if expires_at > now]
+    return [record for record, expires_at in report.workers if expires_at > now]
+
+
+def _workers(report: StoreReport) -> Finding:
+    alive = _alive(report)
     gone = len(report.workers) - len(alive)
     waiting = sum(report.jobs.get(status, 0) for status in ("queued", "running"))  # type: ignore[call-overload]
     if not alive and waiting:
@@ -160,6 +177,12 @@ def _workers(report: StoreReport) -> Finding:
     words = ", ".join(f"{one.host} pid {one.pid} ({one.running} of {one.slots} slots)" for one in alive)
     lost = f"; {counted(gone, 'lost worker')} to be cleared" if gone else ""
     return Finding("storage", "workers", "ok", (words or "none, and nothing to run") + lost)
+
+
+def _leaves_webhooks_out(report: StoreReport) -> bool:
+    """Whether there are workers, and none of them serves the queue of deliveries."""
+    queues = [record.queues for record in _alive(report)]
+    return bool(queues) and all(names is not None and DELIVERY_KIND not in names for names in queues)
 
 
 def _lanes(report: StoreReport) -> Finding:

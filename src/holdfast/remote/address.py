@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from urllib.parse import urlsplit
 
 from holdfast.errors import ConfigError
@@ -45,3 +46,15 @@ class Address:
 
     def __str__(self) -> str:
         return f"{self.base}{self.path}"
+
+
+def is_near(host: str) -> bool:
+    """Whether requests to a host stay on this machine, or in a network that is not public."""
+    if "." not in host and ":" not in host:
+        # A name without a dot is this machine's, or a container's beside it.
+        return True
+    try:
+        found = ipaddress.ip_address(host)
+    except ValueError:
+        return host.endswith((".localhost", ".local", ".internal", ".svc"))
+    return found.is_private or found.is_loopback

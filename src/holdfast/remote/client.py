@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ipaddress
 import logging
 import re
 from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
@@ -24,7 +23,7 @@ from holdfast.ids import new_id
 from holdfast.jobs import IDEMPOTENCY_KEY_CHARACTERS_MAX, decoded_output
 from holdfast.model import JobStatus
 from holdfast.remote import views
-from holdfast.remote.address import Address
+from holdfast.remote.address import Address, is_near
 from holdfast.remote.files import stream_content
 from holdfast.remote.transport import Call, Transport, decode
 from holdfast.remote.watching import BlockedError, Poll, Watch
@@ -90,7 +89,7 @@ class Client:
         if url is None:
             url, key = _from_settings(key)
         address = Address(url)
-        if key is not None and address.scheme == "http" and not _is_near(address.host):
+        if key is not None and address.scheme == "http" and not is_near(address.host):
             logger.warning("key is sent without TLS", extra={"service": str(address)})
         self._transport = Transport(address, key, clock or SystemClock())
 
@@ -300,18 +299,6 @@ def _from_settings(key: str | None) -> tuple[str, str | None]:
     if key is None and settings.api_key is not None:
         key = settings.api_key.get_secret_value()
     return settings.url, key
-
-
-def _is_near(host: str) -> bool:
-    """Whether requests to a host stay on this machine, or in a network that is not public."""
-    if "." not in host and ":" not in host:
-        # A name without a dot is this machine's, or a container's beside it.
-        return True
-    try:
-        found = ipaddress.ip_address(host)
-    except ValueError:
-        return host.endswith((".localhost", ".local", ".internal", ".svc"))
-    return found.is_private or found.is_loopback
 
 
 def _path(job_id: str) -> str:

@@ -16,7 +16,7 @@ import msgspec
 from holdfast.codec import VALUE_BYTES_MAX
 from holdfast.errors import ConfigError, HoldfastError, ServiceUnavailableError, ValueTooLargeError
 from holdfast.ids import jitter
-from holdfast.remote.address import API
+from holdfast.remote.address import API, is_near
 from holdfast.remote.problems import AWAY, error_of, not_ours, seconds_after
 
 if TYPE_CHECKING:
@@ -45,6 +45,8 @@ _BACKOFF_SECONDS = 0.25
 _ANSWER_BYTES_MAX = 3 * VALUE_BYTES_MAX
 _CONNECTIONS_MAX = 1_000
 _REASON_CHARACTERS = 200
+_NO_PROXIES = dict.fromkeys(("all://", "http://", "https://"))
+"""Takes away what the environment names; its certificates (`SSL_CERT_FILE`) still count."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,6 +115,8 @@ class Transport:
         self._http = httpx2.AsyncClient(
             headers=headers,
             transport=http,
+            # Others get the environment's proxies, which lead out of this network.
+            mounts=_NO_PROXIES if is_near(address.host) else None,
             timeout=_patience(READ_SECONDS),
             limits=httpx2.Limits(max_connections=_CONNECTIONS_MAX, max_keepalive_connections=20),
             # A redirect would carry the key to wherever it leads.

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from holdfast.errors import InvalidInputError
 from holdfast.ids import new_secret
+from holdfast.store.base import RESERVED_KIND_PREFIX
 from holdfast.store.service import ApiKey
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ class Action(StrEnum):
     CONTROL = "control"
     """Cancel, retry and signal jobs, change their budget."""
     WEBHOOKS = "webhooks"
-    """Say where the ends of jobs are told."""
+    """Say where the ends of jobs are told; see and steer the deliveries, which are jobs, too."""
     ADMIN = "admin"
     """See workers, queues, lanes and metrics, and manage keys."""
 
@@ -62,12 +63,17 @@ class Principal:
         """Whether the job is within reach; one that is not does not exist for this principal."""
         return (
             (self.tenant is None or job.tenant == self.tenant)
-            and (self.kinds is None or job.kind in self.kinds)
+            and self.sees_kind(job.kind)
             and (self.job_id is None or job.job_id == self.job_id)
         )
 
     def sees_kind(self, kind: str) -> bool:
-        """Whether jobs of this kind are within reach."""
+        """Whether jobs of this kind are within reach.
+
+        Those of Holdfast's own kinds tell webhooks: whoever could steer them would steer webhooks.
+        """
+        if kind.startswith(RESERVED_KIND_PREFIX) and Action.WEBHOOKS not in self.actions:
+            return False
         return self.kinds is None or kind in self.kinds
 
     def covers(self, key: ApiKey) -> bool:

@@ -16,6 +16,7 @@ from holdfast.errors import HoldfastError
 from holdfast.server.auth import ContentReader, reach
 from holdfast.server.feed import frame_of
 from holdfast.server.problems import ProblemRoute
+from holdfast.server.schemas import Name
 from holdfast.server.service import Here
 from holdfast.server.streams import Stream, Streams, read_seq, streams_of
 
@@ -73,7 +74,7 @@ async def list_events(
     principal: ContentReader,
     after: Annotated[int, Query(ge=0, lt=2**63)] = 0,
     limit: Annotated[int, Query(ge=1, le=500)] = 100,
-    type: Annotated[list[str] | None, Query(max_length=20)] = None,
+    type: Annotated[list[Name] | None, Query(max_length=20)] = None,
 ) -> Response:
     """Return a page of the job's events: what comes after number `after`, all types or those named."""
     await reach(here, principal, job_id)

@@ -113,6 +113,8 @@ async def list_jobs(here: Here, principal: Lister, filters: Annotated[JobFilters
     """Return jobs within reach of the key, newest first."""
     if principal.tenant is not None and filters.tenant not in {None, principal.tenant}:
         return JobPage(jobs=[], next_cursor=None)
+    if filters.kind is not None and not principal.sees_kind(filters.kind):
+        return JobPage(jobs=[], next_cursor=None)
     limit = filters.limit
     query = JobQuery(
         kind=filters.kind,

@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import msgspec
 from fastapi import APIRouter, Depends, Query, Response
 from pydantic import BaseModel, Field
+from starlette.requests import Request
 
+from holdfast.codec import is_storable
 from holdfast.errors import AccessDeniedError, JobNotFoundError, WebhookNotFoundError
 from holdfast.model import JobStatus
 from holdfast.server.auth import WebhookOwner
 from holdfast.server.problems import ProblemRoute
+from holdfast.server.schemas import JobId, Name
 from holdfast.server.service import Service, service_of
 from holdfast.webhooks import delivery_input_of, make_webhook, replay, rotated
 
@@ -33,8 +36,8 @@ class NewWebhook(BaseModel):
     """Where to tell, and what."""
 
     url: str = Field(max_length=2_000, examples=["https://shop.example/hooks/holdfast"])
-    tenant: str | None = None
-    kinds: list[str] | None = Field(default=None, min_length=1, max_length=100)
+    tenant: Name | None = None
+    kinds: list[Name] | None = Field(default=None, min_length=1, max_length=100)
     statuses: list[JobStatus] | None = Field(
         default=None, min_length=1, max_length=10, examples=[["completed", "failed"]]
     )
@@ -97,23 +100,26 @@ class DeliveryList(BaseModel):
 
 @router.get("")
 async def list_webhooks(
-    here: Here, principal: WebhookOwner, cursor: str = "", limit: Limit = 100
+    here: Here, principal: WebhookOwner, cursor: Name | None = None, limit: Limit = 100
 ) -> WebhookList:
     """Return webhooks in the order in which they were made."""
     seen: list[Webhook] = []
+    after = cursor or ""
     while len(seen) <= limit:
-        page = await here.records.list_webhooks(tenant=principal.tenant, after=cursor, limit=_SCAN_MAX)
+        page = await here.records.list_webhooks(tenant=principal.tenant, after=after, limit=_SCAN_MAX)
         seen += [webhook for webhook in page if _sees(principal, webhook)]
         if len(page) < _SCAN_MAX:
             break
-        cursor = page[-1].webhook_id
+        after = page[-1].webhook_id
     more = len(seen) > limit
     shown = [_view_of(webhook) for webhook in seen[:limit]]
     return WebhookList(webhooks=shown, next_cursor=shown[-1].webhook_id if more else None)
 
 
 @router.post("", status_code=201)
-async def make(here: Here, principal: WebhookOwner, body: NewWebhook, response: Response) -> WebhookMade:
+async def make(
+    request: Request, here: Here, principal: WebhookOwner, body: NewWebhook, response: Response
+) -> WebhookMade:
     """Tell this URL from now on; the answer holds the secret, which is not shown again."""
     webhook, secrets = make_webhook(
         body.url,
@@ -124,7 +130,7 @@ async def make(here: Here, principal: WebhookOwner, body: NewWebhook, response: 
         networks=here.options.webhook_networks,
     )
     await here.records.insert_webhook(webhook, secrets)
-    response.headers["Location"] = f"/api/v1/webhooks/{webhook.webhook_id}"
+    response.headers["Location"] = f"{request.url.path.rstrip('/')}/{webhook.webhook_id}"
     return WebhookMade(**_view_of(webhook).model_dump(), secret=secrets.secret)
 
 
@@ -158,7 +164,7 @@ async def list_deliveries(
     here: Here,
     principal: WebhookOwner,
     webhook_id: str,
-    cursor: str | None = None,
+    cursor: JobId | None = None,
     limit: Limit = 50,
 ) -> DeliveryList:
     """Return what this webhook was told and is being told, the latest jobs first."""
@@ -214,7 +220,7 @@ def _view_of(webhook: Webhook) -> WebhookView:
 
 async def _reach(here: Service, principal: Principal, webhook_id: str) -> Webhook:
     """Return the webhook if the principal reaches it; which of both is not told."""
-    found = await here.records.find_webhook(webhook_id)
+    found = await here.records.find_webhook(webhook_id) if is_storable(webhook_id) else None
     if found is None or not _sees(principal, found):
         raise WebhookNotFoundError(webhook_id=webhook_id)
     return found

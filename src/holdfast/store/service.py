@@ -50,7 +50,8 @@ DELIVERY_KIND = "holdfast.webhook"
 """Kind and queue of the jobs that tell of a job's end."""
 
 DELIVERIES_AT_ONCE = 10
-"""Deliveries of one webhook that run at once: a receiver that hangs must not fill all slots."""
+"""Deliveries of one webhook that run at once: one receiver that hangs holds no more slots than these,
+each until a try has taken too long. Several that hang hold as many each."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -40,8 +40,9 @@ ANSWER_BYTES_MAX = 64 * 1024
 ADDRESSES_MAX = 4
 """Addresses of a name that are tried."""
 
-_LOOKUP_THREADS = 4
-"""Of their own: a name server that hangs must not hold up the steps of jobs."""
+_LOOKUP_THREADS = 16
+"""Of their own: a name server that hangs must not hold up the steps of jobs. A name takes one of them,
+however many deliveries wait for it, so that one that hangs leaves the others theirs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +77,7 @@ class Sender:
         self._clock = clock
         self._networks = networks
         self._threads = ThreadPoolExecutor(_LOOKUP_THREADS, thread_name_prefix="holdfast-lookup")
+        self._lookups: dict[tuple[str, int], asyncio.Future[Sequence[Address]]] = {}
         self._resolve = resolve or self._look_up
         self._ssl_context = ssl_context
         self._limit_seconds = limit_seconds
@@ -128,14 +130,13 @@ class Sender:
         return self._ssl_context
 
     async def _look_up(self, host: str, port: int) -> Sequence[Address]:
-        loop = asyncio.get_running_loop()
-        try:
-            found = await loop.run_in_executor(
-                self._threads, lambda: socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-            )
-        except (socket.gaierror, UnicodeError):
-            return ()
-        return list(dict.fromkeys(ip_address(place[0]) for *_, place in found))
+        place = host, port
+        if place not in self._lookups:
+            loop = asyncio.get_running_loop()
+            self._lookups[place] = loop.run_in_executor(self._threads, _addresses_of, *place)
+            self._lookups[place].add_done_callback(lambda _: self._lookups.pop(place))
+        # Who gives up leaves it to those who still wait.
+        return await asyncio.shield(self._lookups[place])
 
     def _undelivered(self, target: httpx2.URL, error: Exception) -> WebhookUndeliveredError:
         if isinstance(error, TimeoutError | httpx2.TimeoutException):
@@ -160,6 +161,14 @@ def retry_after(text: str | None, now: datetime) -> timedelta | None:
     # A date without a zone is meant in UTC.
     named = named if named.tzinfo else named.replace(tzinfo=UTC)
     return max(named - now, timedelta())
+
+
+def _addresses_of(host: str, port: int) -> Sequence[Address]:
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (socket.gaierror, UnicodeError):
+        return ()
+    return list(dict.fromkeys(ip_address(place[0]) for *_, place in found))
 
 
 def _request_to(
