@@ -21,6 +21,7 @@ from sqlalchemy.orm import Session, scoped_session, sessionmaker
 from holdfast.errors import (
     ConfigError,
     IdempotencyConflictError,
+    InvalidInputError,
     JobNotFoundError,
     SchemaVersionError,
     StoreUnavailableError,
@@ -234,6 +235,44 @@ async def test_caller_is_told_of_the_commit_and_not_of_a_rollback(shop: Shop):
         await of(session.commit())
 
     assert (before, told) == ([], ["committed"])
+
+
+async def test_many_jobs_on_one_connection_leave_one_listener(tmp_path: Any):
+    url = f"sqlite:///{tmp_path / 'holdfast.db'}"
+    store = await open_store(url)
+    engine = create_engine(url)
+    enlister = SqlEnlister(url, NO_KEYS)
+    told: list[int] = []
+
+    with engine.connect() as connection:
+        for number in range(200):
+            enlister.insert(connection, job(), lambda number=number: told.append(number))
+            if number % 50 == 0:
+                connection.rollback()
+            if number % 50 == 49:
+                connection.commit()
+        listeners = len(list(connection.dispatch.commit))
+    engine.dispose()
+    await store.close()
+
+    assert listeners == 1
+    assert told == [number for number in range(200) if number % 50]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"priority": 2**31}, {"subject": "s" * 256}, {"tenant": "a\0"}, {"delay": timedelta(days=36_501)}],
+)
+async def test_what_no_store_can_hold_is_refused_and_the_transaction_goes_on(
+    shop: Shop, fields: dict[str, Any]
+):
+    async with shop.session() as session:
+        await of(session.execute(ORDER))
+        with pytest.raises(InvalidInputError):
+            await shop.insert(session, job(**fields))
+        await of(session.commit())
+
+    assert await shop.orders() == 1
 
 
 async def test_committed_job_is_claimable_by_what_was_never_told_of_it(shop: Shop):

@@ -16,7 +16,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
-from sqlalchemy import Connection, event
+from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_scoped_session
 from sqlalchemy.orm import Session, scoped_session
@@ -29,6 +29,8 @@ from holdfast.errors import (
     StoreUnavailableError,
 )
 from holdfast.store.base import Submitted
+from holdfast.store.bounds import check_new_job
+from holdfast.store.commits import before_commit
 from holdfast.store.hints import QUEUED
 from holdfast.store.jobs import insert_job, load_job
 from holdfast.store.rows import micros
@@ -154,6 +156,7 @@ class SqlEnlister:
         self, within: object, new: NewJob, committing: Callable[[], None] | None = None
     ) -> Submitted:
         """Do the same for a session or connection that is not asynchronous, from any thread."""
+        check_new_job(new)
         connection = _connection_of(within)
         self._refuse_others(connection)
         if connection.dialect.name == "sqlite":
@@ -161,7 +164,7 @@ class SqlEnlister:
         else:
             submitted = self._on_postgresql(connection, new)
         if committing is not None:
-            event.listen(connection, "commit", lambda _: committing(), once=True)
+            before_commit(connection, committing)
         return submitted
 
     # the two databases -------------------------------------------------------------------------
