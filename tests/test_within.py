@@ -119,6 +119,25 @@ async def test_job_that_is_rolled_back_is_never_announced(harness, app, engine):
     assert made.announced.job_ids == [kept.job_id]
 
 
+async def test_commit_after_the_loop_has_ended_succeeds_and_leaves_the_job_to_the_waker(
+    harness, app, engine, tmp_path
+):
+    made = Client(harness, app)
+    own = create_engine(f"sqlite:///{tmp_path / 'holdfast.db'}")
+
+    def order() -> str:
+        with Session(own) as session:
+            job = asyncio.run(made.client.submit("ship", "book", within=session))
+            session.commit()
+        return job.job_id
+
+    job_id = await asyncio.to_thread(order)
+    own.dispose()
+
+    assert (await made.client.get(job_id)).job_id == job_id
+    assert made.announced.job_ids == []
+
+
 class Unsteady:
     """An enlister whose caller begins to commit and never does."""
 

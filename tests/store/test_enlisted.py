@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import timedelta
@@ -21,6 +22,7 @@ from sqlalchemy.orm import Session, scoped_session, sessionmaker
 from holdfast.errors import (
     ConfigError,
     IdempotencyConflictError,
+    InvalidInputError,
     JobNotFoundError,
     SchemaVersionError,
     StoreUnavailableError,
@@ -28,7 +30,7 @@ from holdfast.errors import (
 from holdfast.ids import new_id
 from holdfast.model import Budget, JobStatus
 from holdfast.sealing import load_keyring, new_key
-from holdfast.store import open_store
+from holdfast.store import enlisted, open_store
 from holdfast.store.base import NewJob
 from holdfast.store.enlisted import SqlEnlister
 from holdfast.store.sealed import open_sealed
@@ -236,6 +238,44 @@ async def test_caller_is_told_of_the_commit_and_not_of_a_rollback(shop: Shop):
     assert (before, told) == ([], ["committed"])
 
 
+async def test_many_jobs_on_one_connection_leave_one_listener(tmp_path: Any):
+    url = f"sqlite:///{tmp_path / 'holdfast.db'}"
+    store = await open_store(url)
+    engine = create_engine(url)
+    enlister = SqlEnlister(url, NO_KEYS)
+    told: list[int] = []
+
+    with engine.connect() as connection:
+        for number in range(200):
+            enlister.insert(connection, job(), functools.partial(told.append, number))
+            if number % 50 == 0:
+                connection.rollback()
+            if number % 50 == 49:
+                connection.commit()
+        listeners = len(list(connection.dispatch.commit))
+    engine.dispose()
+    await store.close()
+
+    assert listeners == 1
+    assert told == [number for number in range(200) if number % 50]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"priority": 2**31}, {"subject": "s" * 256}, {"tenant": "a\0"}, {"delay": timedelta(days=36_501)}],
+)
+async def test_what_no_store_can_hold_is_refused_and_the_transaction_goes_on(
+    shop: Shop, fields: dict[str, Any]
+):
+    async with shop.session() as session:
+        await of(session.execute(ORDER))
+        with pytest.raises(InvalidInputError):
+            await shop.insert(session, job(**fields))
+        await of(session.commit())
+
+    assert await shop.orders() == 1
+
+
 async def test_committed_job_is_claimable_by_what_was_never_told_of_it(shop: Shop):
     """The process died between commit and announcement: the waker finds the job."""
     new = job()
@@ -401,6 +441,81 @@ async def test_key_taken_by_a_transaction_under_way_is_found_once_that_has_commi
         assert (outcome.job.job_id, outcome.created) == (first.job_id, False)
     else:
         assert isinstance(outcome, StoreUnavailableError)
+
+
+@pytest.mark.parametrize("own", ["0", "50ms", "1min"])
+async def test_key_held_by_a_transaction_of_the_same_loop_is_not_waited_for_without_end(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch, own: str
+):
+    monkeypatch.setattr(enlisted, "LOCK_SECONDS", 1)
+    store = await open_store(postgres_url)
+    engine = create_engine(postgres_url.replace("postgresql://", "postgresql+psycopg://"))
+    enlister = SqlEnlister(postgres_url, NO_KEYS)
+    held, other = job(idempotency_key="k"), job(idempotency_key="other")
+
+    with Session(engine) as one, Session(engine) as two:
+        await enlister.insert_job(one, held, lambda: None)
+        two.execute(text(f"SET LOCAL lock_timeout = '{own}'"))
+        with pytest.raises(StoreUnavailableError, match="key 'k' is held by another transaction"):
+            await enlister.insert_job(two, job(idempotency_key="k"), lambda: None)
+        await enlister.insert_job(two, other, lambda: None)
+        after = two.execute(text("SHOW lock_timeout")).scalar_one()
+        two.commit()
+        one.commit()
+
+    assert (await store.get_job(other.job_id)).job_id == other.job_id
+    assert after == own
+    engine.dispose()
+    await store.close()
+
+
+@pytest.mark.parametrize("driver", ["psycopg", "asyncpg"])
+async def test_another_database_of_holdfast_is_refused(
+    postgres_url: str, postgres_server: Any, driver: str
+):
+    name = new_id("test")
+    other_url = postgres_server.create_database(name)
+    stores = [await open_store(postgres_url), await open_store(other_url)]
+    shop = Shop(stores[1], other_url, driver)
+    enlister = SqlEnlister(postgres_url, NO_KEYS)
+
+    async with shop.session() as session:
+        with pytest.raises(ConfigError, match="tables of another Holdfast"):
+            await enlister.insert_job(session, job(), lambda: None)
+        assert (await of(session.execute(text("SELECT 1")))).scalar_one() == 1
+    await shop.close()
+    for store in stores:
+        await store.close()
+    postgres_server.drop_database(name)
+
+
+async def test_store_is_asked_once_what_it_is_and_again_once_its_server_is_another(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+):
+    store = await open_store(postgres_url)
+    asked: list[Any] = []
+    ask = enlisted._identity_of
+
+    def counted(place: Any) -> tuple[Any, ...]:
+        asked.append(place)
+        return ask(place)
+
+    monkeypatch.setattr(enlisted, "_identity_of", counted)
+    enlister = SqlEnlister(postgres_url, NO_KEYS)
+    counts = []
+
+    for _ in range(2):
+        engine = create_engine(postgres_url.replace("postgresql://", "postgresql+psycopg://"))
+        with Session(engine) as session:
+            for _ in range(3):
+                await enlister.insert_job(session, job(), lambda: None)
+            session.commit()
+        engine.dispose()
+        counts.append(len(asked))
+        enlister._home = ("as before a restart", 0, 0)
+    await store.close()
+
+    assert counts == [1, 2]
 
 
 async def until_somebody_waits(engine: Any) -> None:

@@ -106,7 +106,11 @@ class Submissions:
         loop = asyncio.get_running_loop()
 
         def committing() -> None:
-            loop.call_soon_threadsafe(self._follow, new.job_id)
+            try:
+                loop.call_soon_threadsafe(self._follow, new.job_id)
+            except RuntimeError:
+                # The loop has ended before the commit, which must not fail by it; the waker announces.
+                logger.debug("commit not followed", extra={"job_id": new.job_id})
 
         return await self._enlister().insert_job(within, new, committing)
 

@@ -422,7 +422,7 @@ class Enlister(Protocol):
             within: What holds the transaction, in the terms of the library behind.
             new: The job.
             committing: Called just before the caller's commit, from whatever thread that is in; once,
-                and never for a transaction that is rolled back and not followed by another.
+                and never for a transaction that is rolled back. It must not raise.
 
         Raises:
             IdempotencyConflictError, InvalidInputError: See `Store.insert_job`.

@@ -7,6 +7,7 @@ by any other statement of that transaction.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import functools
 import itertools
@@ -16,7 +17,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
-from sqlalchemy import Connection, event
+from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_scoped_session
 from sqlalchemy.orm import Session, scoped_session
@@ -29,6 +30,8 @@ from holdfast.errors import (
     StoreUnavailableError,
 )
 from holdfast.store.base import Submitted
+from holdfast.store.bounds import check_new_job
+from holdfast.store.commits import before_commit
 from holdfast.store.hints import QUEUED
 from holdfast.store.jobs import insert_job, load_job
 from holdfast.store.rows import micros
@@ -44,6 +47,7 @@ if TYPE_CHECKING:
     from holdfast.clock import Clock
     from holdfast.sealing import Keyring
     from holdfast.store.base import NewJob
+    from holdfast.store.postgres_connection import Place
     from holdfast.store.transaction import Dialect
 
 _SQLITE_PREFIX = "sqlite:///"
@@ -51,6 +55,19 @@ _DIALECTS: dict[str, Dialect] = {"sqlite": SQLITE, "postgresql": POSTGRESQL}
 _DRIVERS = ("aiosqlite", "asyncpg", "psycopg", "psycopg_async", "pysqlite")
 _TABLES = frozenset({"alembic_version", "events", "jobs", "payloads"})
 _NO_TRANSACTION = "25P01"
+_LOCKED = "55P03"
+
+LOCK_SECONDS = 5
+"""How long a submission waits for a key that another transaction has taken but not committed.
+
+That one may be of the same event loop, which does not go on while a `Session` waits."""
+
+_READ_SETTINGS = "SELECT current_setting('lock_timeout'), current_setting('search_path')"
+_WRITE_SETTINGS = "SELECT set_config('lock_timeout', ?, true), set_config('search_path', ?, true)"
+_LOCK_TIMEOUT = """
+SELECT CASE WHEN own::interval BETWEEN '1 ms' AND CAST(? AS text)::interval THEN own ELSE ? END
+FROM current_setting('lock_timeout') AS setting(own)
+"""
 _PRESENT = "SELECT (extract(epoch from clock_timestamp()) * 1000000)::bigint"
 
 
@@ -135,7 +152,9 @@ class SqlEnlister:
             if url.startswith(_SQLITE_PREFIX)
             else None
         )
-        self._search_path = None if self._sqlite_path else _search_path_of(url)
+        self._place = None if self._sqlite_path else _place_of(url)
+        self._home: tuple[Any, ...] | None = None
+        """What the store's own database says it is; PostgreSQL only."""
         self._sealer = Sealer(keys)
         self._clock = clock or SystemClock()
         self._checked: WeakSet[Engine] = WeakSet()
@@ -147,13 +166,19 @@ class SqlEnlister:
         if isinstance(within, AsyncSession):
             within = await within.connection()
         if isinstance(within, AsyncConnection):
+            await within.run_sync(self._refuse_others)
+            await self._find_home()
             return await within.run_sync(self.insert, new, committing)
-        return self.insert(within, new, committing)
+        connection = _connection_of(within)
+        self._refuse_others(connection)
+        await self._find_home()
+        return self.insert(connection, new, committing)
 
     def insert(
         self, within: object, new: NewJob, committing: Callable[[], None] | None = None
     ) -> Submitted:
         """Do the same for a session or connection that is not asynchronous, from any thread."""
+        check_new_job(new)
         connection = _connection_of(within)
         self._refuse_others(connection)
         if connection.dialect.name == "sqlite":
@@ -161,7 +186,7 @@ class SqlEnlister:
         else:
             submitted = self._on_postgresql(connection, new)
         if committing is not None:
-            event.listen(connection, "commit", lambda _: committing(), once=True)
+            before_commit(connection, committing)
         return submitted
 
     # the two databases -------------------------------------------------------------------------
@@ -190,19 +215,27 @@ class SqlEnlister:
                         " isolation level, cannot see",
                         hint="roll back and run the whole transaction again",
                     ) from error
+            except DBAPIError as error:
+                if _sqlstate(error) != _LOCKED:
+                    raise
+                raise StoreUnavailableError(
+                    f"key {new.idempotency_key!r} is held by another transaction that does not end",
+                    hint="commit or roll back the one that submitted with this key, then submit again;"
+                    " with a Session in an event loop, it may be one of the same loop",
+                ) from error
         raise AssertionError  # pragma: no cover - the second try returns or raises
 
     def _in_savepoint(self, connection: Connection, new: NewJob) -> Submitted:
         try:
             savepoint = connection.begin_nested()
         except DBAPIError as error:
-            if getattr(error.orig, "sqlstate", None) == _NO_TRANSACTION:
+            if _sqlstate(error) == _NO_TRANSACTION:
                 raise _autocommits() from None
             raise
         # Whatever goes wrong, the caller's transaction is as it was before, and can go on.
         with savepoint:
             tx = EnlistedTransaction(connection)
-            with self._in_schema(tx):
+            with self._with_settings(tx):
                 self._check(connection, tx)
                 tx.now = self._present(tx)
                 submitted = self._insert(tx, new)
@@ -217,15 +250,18 @@ class SqlEnlister:
         return present
 
     @contextlib.contextmanager
-    def _in_schema(self, tx: EnlistedTransaction) -> Iterator[None]:
-        """Look for tables where the store has them; a savepoint that is rolled back ends it, too."""
-        if self._search_path is None:
-            yield
-            return
-        (before,) = tx.execute("SELECT current_setting('search_path')").fetchone()
-        tx.execute("SELECT set_config('search_path', ?, true)", (self._search_path,))
+    def _with_settings(self, tx: EnlistedTransaction) -> Iterator[None]:
+        """Wait for no lock for long, and look for tables where the store has them.
+
+        A savepoint that is rolled back ends it, too.
+        """
+        before = tx.execute(_READ_SETTINGS).fetchone()
+        longest = f"{LOCK_SECONDS}s"
+        (lock_timeout,) = tx.execute(_LOCK_TIMEOUT, (longest, longest)).fetchone()
+        search_path = None if self._place is None else self._place.search_path
+        tx.execute(_WRITE_SETTINGS, (lock_timeout, search_path or before[1]))
         yield
-        tx.execute("SELECT set_config('search_path', ?, true)", (before,))
+        tx.execute(_WRITE_SETTINGS, before)
 
     # the job -----------------------------------------------------------------------------------
 
@@ -282,7 +318,27 @@ class SqlEnlister:
         found = "none" if row is None else known_version(str(row[0]))
         if found != HEAD:
             raise SchemaVersionError(found=found, needed=HEAD, newer=False)
+        if tx.dialect is POSTGRESQL:
+            self._check_home(tx)
         self._checked.add(connection.engine)
+
+    async def _find_home(self) -> None:
+        """Ask the store's database what it is, before the event loop would have to wait for it."""
+        if self._place is not None and self._home is None:
+            self._home = await asyncio.to_thread(_identity_of, self._place)
+
+    def _check_home(self, tx: EnlistedTransaction) -> None:
+        found = tx.execute(_identity_sql()).fetchone()
+        if self._place is None or found == self._home:
+            return
+        # Asked again: the server may have been started anew meanwhile.
+        self._home = _identity_of(self._place)
+        if found != self._home:
+            raise ConfigError(
+                f"the transaction is on database {found[0]!r} with tables of another Holdfast than"
+                f" the store's, PostgreSQL at {self._place}",
+                hint="submit in a transaction of the database that HOLDFAST_STORE names",
+            )
 
     def _check_file(self, tx: EnlistedTransaction) -> None:
         files = {name: path for _, name, path in tx.execute("PRAGMA database_list")}
@@ -307,14 +363,30 @@ def _connection_of(within: object) -> Connection:
     return within
 
 
-def _search_path_of(url: str) -> str | None:
+def _place_of(url: str) -> Place:
     try:
         from holdfast.store.postgres_connection import Place
     except ImportError as error:
         raise ConfigError(
             "the driver for PostgreSQL is not installed", hint="install 'holdfast[postgres]'"
         ) from error
-    return Place(url).search_path
+    return Place(url)
+
+
+def _identity_of(place: Place) -> tuple[Any, ...]:
+    from holdfast.store.postgres_connection import ask_identity
+
+    return ask_identity(place)
+
+
+def _identity_sql() -> str:
+    from holdfast.store.postgres_connection import IDENTITY_SQL
+
+    return IDENTITY_SQL
+
+
+def _sqlstate(error: DBAPIError) -> str | None:
+    return getattr(error.orig, "sqlstate", None)
 
 
 def _notify(tx: EnlistedTransaction) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
 import re
@@ -129,6 +130,29 @@ def connect(place: Place) -> Connection:
         connection.close()
         raise
     return connection
+
+
+IDENTITY_SQL = (
+    "SELECT current_database()::text,"
+    " (extract(epoch from pg_postmaster_start_time()) * 1000000)::bigint,"
+    " to_regclass('jobs')::oid::bigint"
+)
+"""Tells the database and the schema that a connection is on from all others, if its tables are there."""
+
+
+def ask_identity(place: Place) -> tuple[Any, ...]:
+    """Return what `IDENTITY_SQL` gives at a place.
+
+    Raises:
+        StoreError, ConfigError: It cannot be asked; see `translated`.
+    """
+    try:
+        with contextlib.closing(connect(place)) as connection:
+            row = connection.execute(IDENTITY_SQL).fetchone()
+    except psycopg.Error as error:
+        # Not chained: the driver's error may quote the URL.
+        raise translated(error, place, opening=True) from None
+    return row or ()
 
 
 def is_pooled_pid(told: tuple[Any, ...] | None, info: psycopg.ConnectionInfo) -> bool:
