@@ -35,6 +35,7 @@ from holdfast.server.openapi import DESCRIPTION, TAGS, DescribedApi
 from holdfast.server.problems import problem_of
 from holdfast.server.rate_limit import RateLimit
 from holdfast.server.response_headers import ResponseHeaders
+from holdfast.server.stopping import closing_on_signals
 from holdfast.server.streams import Streams
 
 if TYPE_CHECKING:
@@ -86,11 +87,12 @@ def create_router(open_service: OpenService, guard: Guard | None = None) -> APIR
     async def lifespan(_: Any) -> AsyncIterator[dict[str, Any]]:
         async with open_service() as service, Streams(service).running() as streams:
             try:
-                yield {
-                    "holdfast": service,
-                    "holdfast_streams": streams,
-                    "holdfast_guard": guard,
-                }
+                with closing_on_signals(service.closing):
+                    yield {
+                        "holdfast": service,
+                        "holdfast_streams": streams,
+                        "holdfast_guard": guard,
+                    }
             finally:
                 service.closing.set()
                 await service.checks.close()
