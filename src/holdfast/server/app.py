@@ -29,7 +29,7 @@ from holdfast.server import (
     websocket,
 )
 from holdfast.server.body_limit import BodyLimit
-from holdfast.server.guard import Guard
+from holdfast.server.guard import Guard, GuardedRouter
 from holdfast.server.observing import ObserveRequests
 from holdfast.server.openapi import DESCRIPTION, TAGS, DescribedApi
 from holdfast.server.problems import problem_of
@@ -63,8 +63,8 @@ ROUTERS = (
 )
 """All resources, each with its own path below `/api/v1`."""
 
-ROOT_ROUTERS = (health.router, exposition.router, errors_page.router, console.router)
-"""What is asked for at the root, by machines that know no versions and by people."""
+ROOT_ROUTERS = (exposition.router, errors_page.router, console.router)
+"""What is asked for at the root, by machines that know no versions and by people; health beside it."""
 
 EXPOSED_HEADERS = (
     *("Location", "Retry-After", "ETag", "Idempotent-Replayed", "Content-Range", "Content-Disposition"),
@@ -73,14 +73,14 @@ EXPOSED_HEADERS = (
 """What pages of allowed origins may read."""
 
 
-def create_router(open_service: OpenService, guard: Guard | None = None) -> APIRouter:
+def create_router(open_service: OpenService, guarded_by: ServiceOptions | None = None) -> APIRouter:
     """Return all routes as a router, for `include_router` of a FastAPI application.
 
     The service is opened and closed with the application that it is included in.
 
     Args:
         open_service: Opens it.
-        guard: What requests have to pass where the application has no middleware of ours.
+        guarded_by: Limits of requests where the application has no middleware of ours.
     """
 
     @contextlib.asynccontextmanager
@@ -88,21 +88,26 @@ def create_router(open_service: OpenService, guard: Guard | None = None) -> APIR
         async with open_service() as service, Streams(service).running() as streams:
             try:
                 with closing_on_signals(service.closing):
-                    yield {
-                        "holdfast": service,
-                        "holdfast_streams": streams,
-                        "holdfast_guard": guard,
-                    }
+                    yield {"holdfast": service, "holdfast_streams": streams}
             finally:
                 service.closing.set()
                 await service.checks.close()
                 await service.fleet.close()
 
     router = APIRouter(lifespan=lifespan)
+    if guarded_by is None:
+        counted = uncounted = router
+    else:
+        counted = GuardedRouter(Guard(guarded_by))
+        uncounted = GuardedRouter(Guard(guarded_by, counting=False))
+    uncounted.include_router(health.router)
     for resource in ROUTERS:
-        router.include_router(resource, prefix="/api/v1")
+        counted.include_router(resource, prefix="/api/v1")
     for resource in ROOT_ROUTERS:
-        router.include_router(resource)
+        counted.include_router(resource)
+    for guarded in (uncounted, counted):
+        if guarded is not router:
+            router.include_router(guarded)
     return router
 
 

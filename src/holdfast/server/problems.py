@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
     from starlette.responses import Response
-    from starlette.types import Receive, Scope, Send
+    from starlette.types import Scope
 
 logger = logging.getLogger(__name__)
 
@@ -266,11 +266,3 @@ class ProblemRoute(APIRoute):
                 return problem_of(error, base_of(request.scope))
 
         return handled
-
-    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let a guard of the service look first, where others' applications bring none of ours along."""
-        guard = scope.get("state", {}).get("holdfast_guard")
-        if guard is None:
-            await super().handle(scope, receive, send)
-        else:
-            await guard(super().handle, scope, receive, send)

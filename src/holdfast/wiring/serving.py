@@ -11,7 +11,6 @@ from holdfast.errors import ConfigError
 
 try:
     from holdfast.server.app import create_api, create_router
-    from holdfast.server.guard import Guard
     from holdfast.server.service import Service, ServiceOptions
 except ImportError as error:
     raise ConfigError(
@@ -55,7 +54,7 @@ def router_of(
     Raises:
         ConfigError: Settings contradict each other.
     """
-    return create_router(open_service, Guard(options_of(settings, open_access=open_access)))
+    return create_router(open_service, options_of(settings, open_access=open_access))
 
 
 def options_of(settings: Settings, *, open_access: bool | None = None) -> ServiceOptions:
