@@ -29,6 +29,7 @@ from holdfast.errors import (
     KeyNotFoundError,
     NotAuthenticatedError,
     RequestError,
+    RequestTimeoutError,
     RequestTooLargeError,
     StoreError,
     StreamsFullError,
@@ -66,6 +67,7 @@ _STATUS: tuple[tuple[type[HoldfastError], int], ...] = (
     (IdempotencyConflictError, 409),
     (JobFinishedError, 409),
     (JobNotFinishedError, 409),
+    (RequestTimeoutError, 408),
     (RequestTooLargeError, 413),
     (ValueTooLargeError, 413),
     (TooManyRequestsError, 429),
@@ -220,6 +222,7 @@ _ALWAYS: dict[int | str, dict[str, Any]] = {
     for status, description in {
         401: "No key, or one that is not good.",
         403: "The key does not allow this.",
+        408: "The body stopped coming.",
         413: "The body is too large.",
         422: "The request does not fit.",
         429: "Too many requests.",
