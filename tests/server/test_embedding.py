@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import httpx2
 import pytest
 from fastapi import Depends, FastAPI, HTTPException, Request
@@ -208,3 +209,21 @@ async def test_example_places_orders_and_packs_them(tmp_path, monkeypatch):
     assert label == "atlas in box 5"
     assert looked == {"item": "atlas", "status": "completed"}
     assert missing.status_code == 404
+
+
+async def test_pages_and_sockets_are_guarded_and_health_is_not_counted(tmp_path: Path):
+    durable = App(Settings(home=tmp_path, body_bytes_max=1024, client_requests_per_minute=2))
+
+    async with served(shop(durable)) as url, httpx2.AsyncClient(base_url=url, trust_env=False) as http:
+        health = [await http.get("/holdfast/health/live") for _ in range(4)]
+        large = await http.post("/holdfast/console/sign-in", content="x" * 2000)
+        page = await http.get("/holdfast/console/sign-in")
+        too_many = await http.get("/holdfast/console/sign-in")
+        async with aiohttp.ClientSession() as session:
+            with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+                await session.ws_connect(f"{url}/holdfast/api/v1/jobs/job_0/ws")
+
+    assert [answer.status_code for answer in health] == [200] * 4
+    assert health[0].headers["X-Content-Type-Options"] == "nosniff"
+    assert (large.status_code, page.status_code, too_many.status_code) == (413, 200, 429)
+    assert refused.value.status == 403

@@ -144,13 +144,17 @@ class Worker:
         for role in (*roles, *self.pruner.roles):
             self._tasks.append(asyncio.create_task(_guarded(self._services.clock, role)))
 
+    def stop_claiming(self) -> None:
+        """Take no more jobs, and go on with those under way, until `drain`."""
+        self._intake.closed = True
+
     async def drain(self) -> None:
         """Leave: claim no more, let steps in flight end, hand the leases back, sign off.
 
         Attempts that hold on past the grace period are cancelled; the jobs are queued again
         with their attempt number given back, for another worker to go on with.
         """
-        self._intake.closed = True
+        self.stop_claiming()
         if self._asking is not None:
             self._asking.cancel()
         for task in self._tasks:

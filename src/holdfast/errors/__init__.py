@@ -5,7 +5,7 @@ HoldfastError(code, hint)
 ├── RequestError           JobNotFoundError · InvalidInputError · IdempotencyConflictError
 │                          · JobFinishedError · JobNotFinishedError · NotAuthenticatedError
 │                          · AccessDeniedError · RequestTooLargeError · TooManyRequestsError
-│                          · ArtifactNotFoundError · KeyNotFoundError
+│                          · ArtifactNotFoundError · KeyNotFoundError · RequestTimeoutError
 │                          · StreamsFullError · TooManyStreamsError · WebhookNotFoundError
 ├── JobError               RetryLaterError · FatalError · StepFailedError · StepTimeoutError
 │                          · DuplicateStepError · StepUsageError · ValueTooLargeError
@@ -83,6 +83,7 @@ from holdfast.errors.request import (
     KeyNotFoundError,
     NotAuthenticatedError,
     RequestError,
+    RequestTimeoutError,
     RequestTooLargeError,
     SchemaVersionError,
     StreamsFullError,
@@ -143,6 +144,7 @@ __all__ = [
     "ProviderUnavailableError",
     "RateLimitedError",
     "RequestError",
+    "RequestTimeoutError",
     "RequestTooLargeError",
     "RetryLaterError",
     "SchemaVersionError",

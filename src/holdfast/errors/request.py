@@ -132,6 +132,20 @@ class RequestTooLargeError(RequestError):
         self.limit_bytes = limit_bytes
 
 
+class RequestTimeoutError(RequestError):
+    """The body of a request stopped coming before its end."""
+
+    code = "request_timeout"
+    transient = True
+
+    def __init__(self, *, seconds: float) -> None:
+        super().__init__(
+            f"nothing of the request's body came for {seconds:g} s, and it is not complete",
+            hint="send the request again, all of it at once",
+        )
+        self.seconds = seconds
+
+
 class TooManyRequestsError(RequestError):
     """One caller asked more often than the service answers."""
 

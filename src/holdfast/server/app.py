@@ -29,12 +29,13 @@ from holdfast.server import (
     websocket,
 )
 from holdfast.server.body_limit import BodyLimit
-from holdfast.server.guard import Guard
+from holdfast.server.guard import Guard, GuardedRouter
 from holdfast.server.observing import ObserveRequests
 from holdfast.server.openapi import DESCRIPTION, TAGS, DescribedApi
 from holdfast.server.problems import problem_of
 from holdfast.server.rate_limit import RateLimit
 from holdfast.server.response_headers import ResponseHeaders
+from holdfast.server.stopping import closing_on_signals
 from holdfast.server.streams import Streams
 
 if TYPE_CHECKING:
@@ -62,8 +63,8 @@ ROUTERS = (
 )
 """All resources, each with its own path below `/api/v1`."""
 
-ROOT_ROUTERS = (health.router, exposition.router, errors_page.router, console.router)
-"""What is asked for at the root, by machines that know no versions and by people."""
+ROOT_ROUTERS = (exposition.router, errors_page.router, console.router)
+"""What is asked for at the root, by machines that know no versions and by people; health beside it."""
 
 ASKED_HEADERS = (
     *("Authorization", "Content-Type", "Idempotency-Key", "Last-Event-ID", "X-Request-Id"),
@@ -78,35 +79,41 @@ EXPOSED_HEADERS = (
 """What pages of allowed origins may read."""
 
 
-def create_router(open_service: OpenService, guard: Guard | None = None) -> APIRouter:
+def create_router(open_service: OpenService, guarded_by: ServiceOptions | None = None) -> APIRouter:
     """Return all routes as a router, for `include_router` of a FastAPI application.
 
     The service is opened and closed with the application that it is included in.
 
     Args:
         open_service: Opens it.
-        guard: What requests have to pass where the application has no middleware of ours.
+        guarded_by: Limits of requests where the application has no middleware of ours.
     """
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Any) -> AsyncIterator[dict[str, Any]]:
         async with open_service() as service, Streams(service).running() as streams:
             try:
-                yield {
-                    "holdfast": service,
-                    "holdfast_streams": streams,
-                    "holdfast_guard": guard,
-                }
+                with closing_on_signals(service.closing):
+                    yield {"holdfast": service, "holdfast_streams": streams}
             finally:
                 service.closing.set()
                 await service.checks.close()
                 await service.fleet.close()
 
     router = APIRouter(lifespan=lifespan)
+    if guarded_by is None:
+        counted = uncounted = router
+    else:
+        counted = GuardedRouter(Guard(guarded_by))
+        uncounted = GuardedRouter(Guard(guarded_by, counting=False))
+    uncounted.include_router(health.router)
     for resource in ROUTERS:
-        router.include_router(resource, prefix="/api/v1")
+        counted.include_router(resource, prefix="/api/v1")
     for resource in ROOT_ROUTERS:
-        router.include_router(resource)
+        counted.include_router(resource)
+    for guarded in (uncounted, counted):
+        if guarded is not router:
+            router.include_router(guarded)
     return router
 
 

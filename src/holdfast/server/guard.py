@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from fastapi import APIRouter
+
 from holdfast.server.body_limit import BodyLimit
 from holdfast.server.rate_limit import RateLimit
 from holdfast.server.response_headers import ResponseHeaders
@@ -19,10 +21,11 @@ _HANDLE = "holdfast.handle"
 class Guard:
     """Limits bodies and requests and dresses answers, for the service's routes alone."""
 
-    def __init__(self, options: ServiceOptions) -> None:
-        """Take the limits; one guard counts the requests of all routes together."""
+    def __init__(self, options: ServiceOptions, *, counting: bool = True) -> None:
+        """Take the limits; one guard counts the requests of all routes together, or none of them."""
         app: ASGIApp = BodyLimit(_go_on, bytes_max=options.body_bytes_max)
-        app = RateLimit(app, per_minute=options.requests_per_minute)
+        if counting:
+            app = RateLimit(app, per_minute=options.requests_per_minute)
         self._app = ResponseHeaders(app, https=options.public_url.startswith("https://"))
 
     async def __call__(self, handle: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
@@ -32,3 +35,15 @@ class Guard:
 
 async def _go_on(scope: Scope, receive: Receive, send: Send) -> None:
     await scope[_HANDLE](scope, receive, send)
+
+
+class GuardedRouter(APIRouter):
+    """Routes of all sorts, pages and WebSockets too, that a guard of the service stands before."""
+
+    def __init__(self, guard: Guard) -> None:
+        super().__init__()
+        self._guard = guard
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let the guard look first; others' applications bring none of ours along."""
+        await self._guard(super().handle, scope, receive, send)

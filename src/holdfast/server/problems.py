@@ -29,6 +29,7 @@ from holdfast.errors import (
     KeyNotFoundError,
     NotAuthenticatedError,
     RequestError,
+    RequestTimeoutError,
     RequestTooLargeError,
     StoreError,
     StreamsFullError,
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
     from starlette.responses import Response
-    from starlette.types import Receive, Scope, Send
+    from starlette.types import Scope
 
 logger = logging.getLogger(__name__)
 
@@ -69,6 +70,7 @@ _STATUS: tuple[tuple[type[HoldfastError], int], ...] = (
     (IdempotencyConflictError, 409),
     (JobFinishedError, 409),
     (JobNotFinishedError, 409),
+    (RequestTimeoutError, 408),
     (RequestTooLargeError, 413),
     (ValueTooLargeError, 413),
     (TooManyRequestsError, 429),
@@ -229,6 +231,7 @@ _ALWAYS: dict[int | str, dict[str, Any]] = {
     for status, description in {
         401: "No key, or one that is not good.",
         403: "The key does not allow this.",
+        408: "The body stopped coming.",
         413: "The body is too large.",
         422: "The request does not fit.",
         429: "Too many requests.",
@@ -275,11 +278,3 @@ class ProblemRoute(APIRoute):
                 return problem_of(error, base_of(request.scope))
 
         return handled
-
-    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let a guard of the service look first, where others' applications bring none of ours along."""
-        guard = scope.get("state", {}).get("holdfast_guard")
-        if guard is None:
-            await super().handle(scope, receive, send)
-        else:
-            await guard(super().handle, scope, receive, send)

@@ -100,7 +100,7 @@ class RateLimit:
         self._windows = SlidingWindows(per_minute)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "lifespan" or scope["path"].startswith("/health/"):
+        if scope["type"] == "lifespan" or _tells_health(scope):
             await self._app(scope, receive, send)
             return
         service: Service = scope["state"]["holdfast"]
@@ -123,6 +123,11 @@ class RateLimit:
             await send(message)
 
         return told
+
+
+def _tells_health(scope: Scope) -> bool:
+    own: str = scope["path"].removeprefix(scope.get("root_path", ""))
+    return own.startswith("/health/")
 
 
 def _caller(scope: Scope, service: Service) -> str:

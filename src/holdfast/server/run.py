@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import uvicorn
 
 from holdfast.errors import ConfigError
+from holdfast.server.stopping import server_tells
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -46,7 +47,7 @@ async def serve_api(
         HoldfastError: The service could not be opened.
     """
     logging.getLogger("uvicorn.error").addFilter(_tells_of_us)
-    with _bound(host, port) as bound:
+    with _bound(host, port) as bound, server_tells():
         async with api.router.lifespan_context(api) as state:
             server = _Server(_config(api, state), lambda: on_ready(bound.getsockname()[1]))
             serving = asyncio.create_task(server.serve([bound]))

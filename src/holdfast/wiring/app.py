@@ -239,9 +239,9 @@ class App:
             else:
                 opened = await stack.enter_async_context(self._open())
             from holdfast.wiring.secrets import secrets_of
-            from holdfast.wiring.serving import options_of, service_of
+            from holdfast.wiring.serving import claiming_until_close, options_of, service_of
 
-            yield service_of(
+            service = service_of(
                 opened,
                 self.registry,
                 options_of(self.settings, open_access=open_access),
@@ -250,6 +250,9 @@ class App:
                 broker=self.broker(),
                 worker=worker,
             )
+            if worker is not None:
+                await stack.enter_async_context(claiming_until_close(worker, service.closing))
+            yield service
 
     def broker(self) -> CeleryApp | None:
         """Return the Celery application that jobs are announced by; None without a broker.

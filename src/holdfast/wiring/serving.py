@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import functools
 from typing import TYPE_CHECKING
 
@@ -9,7 +11,6 @@ from holdfast.errors import ConfigError
 
 try:
     from holdfast.server.app import create_api, create_router
-    from holdfast.server.guard import Guard
     from holdfast.server.service import Service, ServiceOptions
 except ImportError as error:
     raise ConfigError(
@@ -18,7 +19,7 @@ except ImportError as error:
 from holdfast.server.tokens import Tokens
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import AsyncIterator, Callable, Sequence
     from contextlib import AbstractAsyncContextManager
 
     from fastapi import APIRouter, FastAPI
@@ -56,7 +57,7 @@ def router_of(
     Raises:
         ConfigError: Settings contradict each other.
     """
-    return create_router(open_service, Guard(options_of(settings, open_access=open_access)))
+    return create_router(open_service, options_of(settings, open_access=open_access))
 
 
 def options_of(settings: Settings, *, open_access: bool) -> ServiceOptions:
@@ -113,6 +114,22 @@ def service_of(
         troubles=tuple if worker is None else worker.troubles,
         reach_broker=None if broker is None else _broker_check(broker),
     )
+
+
+@contextlib.asynccontextmanager
+async def claiming_until_close(worker: Worker, closing: asyncio.Event) -> AsyncIterator[None]:
+    """Have the worker claim no more once the server begins to stop, so that it has less to drain."""
+
+    async def stop() -> None:
+        await closing.wait()
+        worker.stop_claiming()
+
+    stopping = asyncio.create_task(stop(), name="holdfast-stop-claiming")
+    try:
+        yield
+    finally:
+        stopping.cancel()
+        await asyncio.wait((stopping,))
 
 
 def _broker_check(broker: CeleryApp) -> Callable[[], None]:
