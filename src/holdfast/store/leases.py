@@ -17,7 +17,7 @@ from holdfast.store.base import (
     Settlement,
 )
 from holdfast.store.checkpoints import load_checkpoints, lose_answers
-from holdfast.store.concurrency import admit, unblock
+from holdfast.store.concurrency import admit, pass_over, try_key, unblock
 from holdfast.store.deliveries import WATCHED_SQL, tell_end
 from holdfast.store.events import add_event, lease_lost, read_signals
 from holdfast.store.families import (
@@ -92,21 +92,35 @@ def claim_jobs(tx: Transaction, request: ClaimRequest) -> list[Claim]:
         return []
     histories: dict[str, dict[str, float]] = {}
     claims: list[Claim] = []
+    busy: set[str] = set()
     while True:
-        rows = _take(tx, request, request.limit - len(claims))
+        rows = _take(tx, request, request.limit - len(claims), busy)
         # From the last in line: all of them count as running, and what is too much is put back.
-        admitted = [
-            row
-            for row in reversed(rows)
-            if row[_KEY] is None or admit(tx, row[_ID], row[_KEY], row[_LIMIT])
-        ]
+        admitted = [row for row in reversed(rows) if _may_run(tx, row, busy)]
         claims += [_load_claim(tx, row, histories) for row in reversed(admitted)]
         if len(admitted) == len(rows):
             return claims
 
 
-def _take(tx: Transaction, request: ClaimRequest, limit: int) -> list[Row]:
+def _may_run(tx: Transaction, row: Row, busy: set[str]) -> bool:
+    """Tell whether a job may run; else put it back, having noted its key if that is `busy`."""
+    key = row[_KEY]
+    if key is None:
+        return True
+    if key in busy or not try_key(tx, key):
+        # Waiting for it would keep others waiting for what this batch holds.
+        busy.add(key)
+        pass_over(tx, row[_ID])
+        return False
+    return admit(tx, row[_ID], key, row[_LIMIT])
+
+
+def _take(tx: Transaction, request: ClaimRequest, limit: int, busy: set[str]) -> list[Row]:
     wanted, arguments = _filters(tx, request)
+    if busy:
+        # What was passed over is left for later, and those behind it are not kept waiting.
+        wanted += f" AND (concurrency_key IS NULL OR concurrency_key NOT IN ({_marks(tuple(busy))}))"
+        arguments += tuple(busy)
     # Left to itself, SQLite sorts all queued jobs each time.
     one = request.job_id is not None
     index = "" if one else tx.dialect.indexed_by("jobs_claimable")
@@ -167,7 +181,12 @@ def _load_claim(tx: Transaction, row: Row, histories: dict[str, dict[str, float]
         job=job,
         at=moment(tx.now),
         lease=Lease(
-            job_id=job_id, epoch=job.epoch, worker_id=worker_id, row=number, parent=row[_PARENT]
+            job_id=job_id,
+            epoch=job.epoch,
+            worker_id=worker_id,
+            row=number,
+            parent=row[_PARENT],
+            keyed=row[_KEY] is not None,
         ),
         checkpoints=known,
         signals=read_signals(tx, number, job_id) if row[_WAKE_SEQ] else (),

@@ -109,13 +109,15 @@ class SqlStore(abc.ABC):
         return await self._read(lambda connection: jobs.get_records(connection, job_id))
 
     async def claim_jobs(self, request: ClaimRequest) -> Sequence[Claim]:
-        return await self._write(lambda tx: leases.claim_jobs(tx, request))
+        # Jobs that are handed back wait for their keys.
+        write = self._write if request.holding is None else self._write_alone
+        return await write(lambda tx: leases.claim_jobs(tx, request))
 
     async def settle_attempt(self, lease: Lease, settlement: Settlement) -> Job:
         def settle(tx: Transaction) -> Job:
             return leases.settle_attempt(tx, lease, settlement)
 
-        if settlement.status in (JobStatus.FAILED, JobStatus.CANCELLED):
+        if lease.keyed or settlement.status in (JobStatus.FAILED, JobStatus.CANCELLED):
             return await self._write_alone(settle)
         return await self._write_for(lease, settle)
 
