@@ -7,14 +7,29 @@ from collections.abc import Sequence
 import psycopg
 import pytest
 
+from holdfast.model import Budget, BudgetPeriod, JobStatus
 from holdfast.store.base import Claim, ClaimRequest
 from holdfast.store.postgres_store import PostgresStore
 from holdfast.testing.signals import eventually
-from holdfast.testing.store_suite.support import KIND, finish, ids_of, seconds, submit, worker
+from holdfast.testing.store_suite.support import (
+    KIND,
+    finish,
+    ids_of,
+    intent,
+    seconds,
+    settle,
+    submit,
+    worker,
+)
 
 pytestmark = [pytest.mark.requires("initdb", "postgres"), pytest.mark.timeout(100)]
 
 WORKERS = ("w1", "w2")
+BUDGET = Budget(tokens=1_000_000)
+HOLD_TENANTS = "SELECT 1 FROM tenant_budgets FOR UPDATE"
+WAITING = (
+    "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+)
 
 
 @pytest.fixture
@@ -103,3 +118,61 @@ async def test_job_that_was_passed_over_is_announced_by_the_next_round_of_the_wa
     assert await store.get_job(job_id) == before
     woken = await store.wake_jobs(redispatch_after=seconds(600))
     assert ids_of(woken.dispatches) == (job_id,)
+
+
+async def call_charged_to(tenant: str, store: PostgresStore) -> Claim:
+    """Begin a call of a job whose tenant has a budget."""
+    await store.service.set_tenant_budget(tenant, BudgetPeriod.DAY, BUDGET)
+    await submit(store, tenant=tenant)
+    [claim] = await take(store, "w1", 1)
+    await store.reserve_call(claim.lease, intent())
+    return claim
+
+
+async def test_attempts_end_with_calls_under_way_while_their_tenants_budget_is_changed(stores):
+    store, changer = stores
+    claims = [await call_charged_to("acme", store) for _ in range(20)]
+
+    async def hand_back() -> None:
+        for claim in claims:
+            await settle(store, claim.lease, JobStatus.QUEUED, counts=False)
+
+    handed_back = asyncio.create_task(hand_back())
+    while not handed_back.done():
+        await changer.service.set_tenant_budget("acme", BudgetPeriod.DAY, BUDGET)
+    await handed_back
+
+    [found] = await store.service.list_tenant_budgets("acme")
+    assert (found.reserved_tokens, found.used_tokens) == (0, 100 * len(claims))
+    assert await deadlocks(stores) == 0
+
+
+async def test_claim_passes_over_a_job_with_calls_of_a_tenant_that_another_process_holds(stores):
+    store, _ = stores
+    claim = await call_charged_to("acme", store)
+    await store.rescue_jobs(["w1"])
+    free = await submit(store)
+    with psycopg.connect(store.place.url) as other:
+        other.execute(HOLD_TENANTS)
+        taken = await take(store, "w2", 2)
+
+    assert [found.job.job_id for found in taken] == [free]
+    assert [found.job.job_id for found in await take(store, "w2", 2)] == [claim.job.job_id]
+    [budget] = await store.service.list_tenant_budgets("acme")
+    assert (budget.reserved_tokens, budget.used_tokens) == (0, 100)
+
+
+async def test_cancel_waits_for_the_tenant_before_it_locks_the_job(stores):
+    store, _ = stores
+    claim = await call_charged_to("acme", store)
+    await store.rescue_jobs(["w1"])
+    with (
+        psycopg.connect(store.place.url) as other,
+        psycopg.connect(store.place.url, autocommit=True) as admin,
+    ):
+        other.execute(HOLD_TENANTS)
+        cancelled = asyncio.create_task(store.cancel_job(claim.job.job_id))
+        await eventually(lambda: admin.execute(WAITING).fetchone() is not None)
+        other.execute("SELECT 1 FROM jobs FOR UPDATE NOWAIT")
+
+    assert (await cancelled).status is JobStatus.CANCELLED
