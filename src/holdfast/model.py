@@ -259,6 +259,8 @@ class Lease:
     """The store's own handle of the job; meaningless elsewhere."""
     parent: int | None = None
     """The same of its parent."""
+    keyed: bool = False
+    """Whether its job has a concurrency key."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

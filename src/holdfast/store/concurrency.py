@@ -3,6 +3,10 @@
 A claimed job whose key is full is put back, and with it all queued jobs of the key are marked as
 blocked, so that no later claim looks at them again. Whenever a job with the key leaves its worker
 or the line, as many blocked ones come back as there is room for.
+
+One transaction at a time counts the jobs of a key. Claims run together with others, so they do not
+wait for their turn, while those who leave do: they hold one key and run alone, or hold several in
+order of name.
 """
 
 from __future__ import annotations
@@ -15,20 +19,35 @@ if TYPE_CHECKING:
     from holdfast.store.transaction import Transaction
 
 
-def admit(tx: Transaction, row: int, key: str, limit: int) -> bool:
-    """Tell whether a job that this transaction has claimed may run; else put it back, blocked."""
+_PUT_BACK = """
+UPDATE jobs SET status = 'queued', worker_id = NULL, attempt = attempt - 1, epoch = epoch - 1,
+    event_seq = event_seq - 1, started_at = CASE WHEN epoch = 1 THEN NULL ELSE started_at END, %s
+WHERE id = ?
+"""
+
+
+def pass_over(tx: Transaction, row: int) -> None:
+    """Put a job back that this transaction has claimed, to be announced anew and claimed again."""
+    # As it was: nobody has seen the claim. What announced it is used up.
+    tx.execute(_PUT_BACK % "announced_at = 0", (row,))
+    tx.topics.add(hints.UNANNOUNCED)
+
+
+def try_key(tx: Transaction, key: str) -> bool:
+    """Tell whether this transaction may count the jobs of the key, which another may be doing."""
     # Two workers that claim jobs of one key at the same time would not see each other's.
-    tx.serialize(f"concurrency {key}")
+    return tx.try_serialize(f"concurrency {key}")
+
+
+def admit(tx: Transaction, row: int, key: str, limit: int) -> bool:
+    """Tell whether a job that this transaction has claimed may run; else put it back, blocked.
+
+    The key is this transaction's by `try_key`.
+    """
     running = _running(tx, key)
     if running <= limit:
         return True
-    # As it was: nobody has seen the claim.
-    tx.execute(
-        "UPDATE jobs SET status = 'queued', worker_id = NULL, attempt = attempt - 1, epoch = epoch - 1,"
-        " event_seq = event_seq - 1, blocked = 1,"
-        " started_at = CASE WHEN epoch = 1 THEN NULL ELSE started_at END WHERE id = ?",
-        (row,),
-    )
+    tx.execute(_PUT_BACK % "blocked = 1", (row,))
     # The rest of a long line would be claimed and put back one by one.
     tx.execute(
         "UPDATE jobs SET blocked = 1 WHERE id IN (SELECT id FROM jobs WHERE concurrency_key = ?"

@@ -11,10 +11,10 @@ from holdfast.store.concurrency import unblock
 from holdfast.store.deliveries import WATCHED_SQL, tell_end
 from holdfast.store.events import lease_lost
 from holdfast.store.target import Target
-from holdfast.store.tenants import book, lock_tenant_of
+from holdfast.store.tenants import book, lock_tenant_of, try_lock
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from holdfast.model import Lease
     from holdfast.store.transaction import Transaction
@@ -81,15 +81,21 @@ def wake_for_budget(tx: Transaction, top: int, reasons: tuple[SuspendReason, ...
 _FAMILY = """
 WITH RECURSIVE family(id) AS (SELECT CAST(? AS BIGINT) UNION ALL
     SELECT jobs.id FROM jobs JOIN family ON jobs.parent = family.id)
-SELECT id FROM family ORDER BY id DESC
+SELECT jobs.id, tenant, reserved_calls FROM jobs JOIN family ON jobs.id = family.id
+ORDER BY jobs.id DESC
 """
 
 
 def lock_family(tx: Transaction, row: int) -> None:
-    """Lock a job and all below it, the youngest first as everybody does, before changing them."""
+    """Lock a job and all below it, the youngest first as everybody does, before changing them.
+
+    Their tenants come first, where calls may be given up.
+    """
     if not tx.dialect.for_update:
         return
-    for (member,) in tx.execute(_FAMILY, (row,)).fetchall():
+    members = tx.execute(_FAMILY, (row,)).fetchall()
+    _lock_tenants(tx, members)
+    for member, _, _ in members:
         tx.execute(f"SELECT 1 FROM jobs WHERE id = ? {tx.dialect.for_update}", (member,))
 
 
@@ -171,6 +177,34 @@ UPDATE jobs SET uncertain_calls = uncertain_calls + ?, uncertain_tokens = uncert
     reserved_tokens = reserved_tokens - ?, reserved_nanos = reserved_nanos - ?
 WHERE id = ?
 """
+
+
+_CHARGED = """
+SELECT 1 FROM calls WHERE job = ? AND status = 'reserved' AND charged = 1 LIMIT 1
+"""
+
+
+def has_charged_calls(tx: Transaction, row: int) -> bool:
+    """Tell whether calls of the job are under way that count towards its tenant's budgets."""
+    return tx.execute(_CHARGED, (row,)).fetchone() is not None
+
+
+def lock_tenant(tx: Transaction, row: int) -> None:
+    """Lock the budgets that the job's calls under way are charged to, before any job is locked."""
+    found = tx.execute("SELECT id, tenant, reserved_calls FROM jobs WHERE id = ?", (row,))
+    _lock_tenants(tx, found.fetchall())
+
+
+def _lock_tenants(tx: Transaction, jobs: Sequence[tuple[int, str | None, int]]) -> None:
+    charged = {tenant: row for row, tenant, reserved in jobs if reserved and has_charged_calls(tx, row)}
+    # In order, for two that lock several.
+    for _, row in sorted(charged.items()):
+        lock_tenant_of(tx, row)
+
+
+def may_doubt(tx: Transaction, row: int, tenant: str | None) -> bool:
+    """Tell whether `doubt_reserved_calls` waits for nobody, though jobs are locked already."""
+    return not has_charged_calls(tx, row) or try_lock(tx, tenant)
 
 
 def doubt_reserved_calls(tx: Transaction, row: int) -> None:

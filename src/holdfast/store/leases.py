@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -17,13 +18,16 @@ from holdfast.store.base import (
     Settlement,
 )
 from holdfast.store.checkpoints import load_checkpoints, lose_answers
-from holdfast.store.concurrency import admit, unblock
+from holdfast.store.concurrency import admit, pass_over, try_key, unblock
 from holdfast.store.deliveries import WATCHED_SQL, tell_end
 from holdfast.store.events import add_event, lease_lost, read_signals
 from holdfast.store.families import (
     cancel_children,
     doubt_reserved_calls,
+    has_charged_calls,
     lock_family,
+    lock_tenant,
+    may_doubt,
     share_what_is_left,
     tell_parent,
 )
@@ -48,7 +52,8 @@ if TYPE_CHECKING:
     from holdfast.store.transaction import Transaction
 
 (
-    _ID, _JOB_ID, _STEP_NUMBER, _WAKE_SEQ, _RESERVED, _PRIORITY, _AVAILABLE_AT, _PARENT, _KEY, _LIMIT
+    _ID, _JOB_ID, _STEP_NUMBER, _WAKE_SEQ, _RESERVED, _PRIORITY, _AVAILABLE_AT, _TENANT, _PARENT, _KEY,
+    _LIMIT,
 ) = (
     JOB_COLUMNS.index(name)
     for name in (
@@ -59,6 +64,7 @@ if TYPE_CHECKING:
         "reserved_calls",
         "priority",
         "available_at",
+        "tenant",
         "parent",
         "concurrency_key",
         "concurrency_limit",
@@ -78,6 +84,23 @@ WHERE id IN (
 RETURNING {JOB_SQL}
 """
 
+
+@dataclass(slots=True)
+class _Busy:
+    """What a claim passes over, for another transaction holds what it would have to wait for."""
+
+    keys: set[str] = field(default_factory=set)
+    rows: set[int] = field(default_factory=set)
+
+    def condition(self) -> tuple[str, tuple[object, ...]]:
+        """Return what leaves them out."""
+        keys, rows = tuple(self.keys), tuple(self.rows)
+        wanted = f" AND id NOT IN ({_marks(rows)})" if rows else ""
+        if keys:
+            wanted += f" AND (concurrency_key IS NULL OR concurrency_key NOT IN ({_marks(keys)}))"
+        return wanted, (*rows, *keys)
+
+
 # claiming ----------------------------------------------------------------------------------------
 
 
@@ -92,21 +115,39 @@ def claim_jobs(tx: Transaction, request: ClaimRequest) -> list[Claim]:
         return []
     histories: dict[str, dict[str, float]] = {}
     claims: list[Claim] = []
+    busy = _Busy()
     while True:
-        rows = _take(tx, request, request.limit - len(claims))
+        rows = _take(tx, request, request.limit - len(claims), busy)
         # From the last in line: all of them count as running, and what is too much is put back.
-        admitted = [
-            row
-            for row in reversed(rows)
-            if row[_KEY] is None or admit(tx, row[_ID], row[_KEY], row[_LIMIT])
-        ]
+        admitted = [row for row in reversed(rows) if _may_run(tx, row, busy)]
         claims += [_load_claim(tx, row, histories) for row in reversed(admitted)]
         if len(admitted) == len(rows):
             return claims
 
 
-def _take(tx: Transaction, request: ClaimRequest, limit: int) -> list[Row]:
+def _may_run(tx: Transaction, row: Row, busy: _Busy) -> bool:
+    """Tell whether a job may run; else put it back, having noted why if others are `busy`.
+
+    Waiting for them would keep others waiting for what this batch holds.
+    """
+    number, key = row[_ID], row[_KEY]
+    if row[_RESERVED] and not may_doubt(tx, number, row[_TENANT]):
+        busy.rows.add(number)
+    elif key is None:
+        return True
+    elif key in busy.keys or not try_key(tx, key):
+        busy.keys.add(key)
+    else:
+        return admit(tx, number, key, row[_LIMIT])
+    pass_over(tx, number)
+    return False
+
+
+def _take(tx: Transaction, request: ClaimRequest, limit: int, busy: _Busy) -> list[Row]:
     wanted, arguments = _filters(tx, request)
+    others, passed = busy.condition()
+    # What was passed over is left for later, and those behind it are not kept waiting.
+    wanted, arguments = wanted + others, arguments + passed
     # Left to itself, SQLite sorts all queued jobs each time.
     one = request.job_id is not None
     index = "" if one else tx.dialect.indexed_by("jobs_claimable")
@@ -143,7 +184,7 @@ def _filters(tx: Transaction, request: ClaimRequest) -> tuple[str, tuple[object,
     return wanted, arguments
 
 
-def _marks(values: tuple[str, ...]) -> str:
+def _marks(values: tuple[object, ...]) -> str:
     return ", ".join("?" * len(values))
 
 
@@ -167,7 +208,12 @@ def _load_claim(tx: Transaction, row: Row, histories: dict[str, dict[str, float]
         job=job,
         at=moment(tx.now),
         lease=Lease(
-            job_id=job_id, epoch=job.epoch, worker_id=worker_id, row=number, parent=row[_PARENT]
+            job_id=job_id,
+            epoch=job.epoch,
+            worker_id=worker_id,
+            row=number,
+            parent=row[_PARENT],
+            keyed=row[_KEY] is not None,
         ),
         checkpoints=known,
         signals=read_signals(tx, number, job_id) if row[_WAKE_SEQ] else (),
@@ -211,17 +257,41 @@ def settle_attempt(tx: Transaction, lease: Lease, settlement: Settlement) -> Job
     if settlement.status in (JobStatus.FAILED, JobStatus.CANCELLED):
         # It takes its children along.
         lock_family(tx, lease.row)
-    progress = None if settlement.progress is None else progress_json(settlement.progress)
-    error = None if settlement.error is None else encode_json(settlement.error)
-    held = tx.execute(
-        "SELECT kind, available_at, announced_at, claim_seq, cancel_seq, wake_seq, reserved_calls,"
+    else:
+        lock_tenant(tx, lease.row)
+    return _settle(tx, lease, settlement, _hold(tx, lease))
+
+
+def settle_with_others(tx: Transaction, lease: Lease, settlement: Settlement) -> Job | None:
+    """Settle an attempt in a transaction that may hold other jobs.
+
+    Returns:
+        None if nothing was written, for calls under way are charged to the job's tenant: a row that
+        has to be locked before any job's.
+    """
+    held = _hold(tx, lease)
+    reserved_calls, *_ = held
+    if reserved_calls and has_charged_calls(tx, lease.row):
+        return None
+    return _settle(tx, lease, settlement, held)
+
+
+def _hold(tx: Transaction, lease: Lease) -> Row:
+    held: Row | None = tx.execute(
+        "SELECT reserved_calls, kind, available_at, announced_at, claim_seq, cancel_seq, wake_seq,"
         f" concurrency_key, {WATCHED_SQL} FROM jobs WHERE id = ? AND epoch = ? AND status = 'running'"
         f" {tx.dialect.for_update}",
         (lease.row, lease.epoch),
     ).fetchone()
     if held is None:
         raise lease_lost(lease)
-    kind, available_at, announced_at, claim_seq, cancel_seq, wake_seq, reserved_calls, key, watched = (
+    return held
+
+
+def _settle(tx: Transaction, lease: Lease, settlement: Settlement, held: Row) -> Job:
+    progress = None if settlement.progress is None else progress_json(settlement.progress)
+    error = None if settlement.error is None else encode_json(settlement.error)
+    reserved_calls, kind, available_at, announced_at, claim_seq, cancel_seq, wake_seq, key, watched = (
         held
     )
     woken = settlement.wake_after_seq is not None and wake_seq > settlement.wake_after_seq

@@ -78,10 +78,6 @@ class SqlStore(abc.ABC):
         """
         return self._write(operation)
 
-    def _write_for(self, lease: Lease, operation: Callable[[Transaction], T]) -> Awaitable[T]:
-        """Run an operation of an attempt that changes its ancestors' rows, too, if it has any."""
-        return self._write(operation) if lease.parent is None else self._write_alone(operation)
-
     @abc.abstractmethod
     def _run(self, operation: Callable[[Transaction], T]) -> T:
         """Run an operation and block until it is committed; from any thread."""
@@ -109,15 +105,19 @@ class SqlStore(abc.ABC):
         return await self._read(lambda connection: jobs.get_records(connection, job_id))
 
     async def claim_jobs(self, request: ClaimRequest) -> Sequence[Claim]:
-        return await self._write(lambda tx: leases.claim_jobs(tx, request))
+        # Jobs that are handed back wait for their keys.
+        write = self._write if request.holding is None else self._write_alone
+        return await write(lambda tx: leases.claim_jobs(tx, request))
 
     async def settle_attempt(self, lease: Lease, settlement: Settlement) -> Job:
-        def settle(tx: Transaction) -> Job:
-            return leases.settle_attempt(tx, lease, settlement)
-
-        if settlement.status in (JobStatus.FAILED, JobStatus.CANCELLED):
-            return await self._write_alone(settle)
-        return await self._write_for(lease, settle)
+        ends_children = settlement.status in (JobStatus.FAILED, JobStatus.CANCELLED)
+        settled = None
+        # Alone where it changes rows of others: its children's, its ancestors', those of its key.
+        if not (ends_children or lease.keyed or lease.parent is not None):
+            settled = await self._write(lambda tx: leases.settle_with_others(tx, lease, settlement))
+        if settled is None:
+            settled = await self._write_alone(lambda tx: leases.settle_attempt(tx, lease, settlement))
+        return settled
 
     async def cancel_job(self, job_id: str) -> Job:
         check_job_id(job_id)

@@ -86,6 +86,14 @@ def lock_tenant_of(tx: Transaction, row: int) -> None:
     _lock(tx, "(SELECT tenant FROM jobs WHERE id = ?)", row)
 
 
+def try_lock(tx: Transaction, tenant: str | None) -> bool:
+    """Lock the tenant's budgets for one that has locked jobs before, unless another holds them."""
+    found = tx.execute(
+        f"SELECT 1 FROM tenant_budgets WHERE tenant = ? {tx.dialect.skip_locked}", (tenant,)
+    )
+    return found.fetchone() is not None
+
+
 def _lock(tx: Transaction, tenant: str, argument: object) -> None:
     day, month = (micros(bounds_of(period, moment(tx.now))[0]) for period in _PERIODS)
     tx.execute(_ROLL_OVER + tenant, (day, day, day, day, month, month, month, month, argument))

@@ -99,12 +99,13 @@ def hand_back(tx: Transaction, worker_id: str, *, lost: bool, but: Sequence[str]
     )
     others = f" AND job_id NOT IN ({', '.join('?' * len(but))})" if but else ""
     rows = tx.execute(_HAND_BACK % others, (tx.now, int(lost), worker_id, *but)).fetchall()
-    for row, job_id, _, seq, epoch, concurrency_key in rows:
+    for row, job_id, _, seq, epoch, _ in rows:
         add_event(tx, row, seq, event_type, fields)
         lose_answers(tx, row, epoch)
-        if concurrency_key is not None:
-            unblock(tx, concurrency_key)
         tx.topics.add(job_id)
+    # In order, for two that hand back jobs of the same keys.
+    for key in sorted({concurrency_key for *_, concurrency_key in rows if concurrency_key is not None}):
+        unblock(tx, key)
     if rows:
         tx.topics.add(hints.QUEUED)
     return [Dispatch(job_id=row[1], queue=row[2], number=row[3]) for row in rows]
