@@ -14,14 +14,12 @@ from psycopg import errors
 
 from holdfast.errors import (
     ConfigError,
-    SchemaVersionError,
     StoreCorruptError,
     StoreError,
     StoreFullError,
     StoreUnavailableError,
 )
 from holdfast.store.transaction import POSTGRESQL
-from holdfast.store.versions import HEAD, NO_SCHEMA, known_version, upgrade
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -47,9 +45,6 @@ Connection = psycopg.Connection[tuple[Any, ...]]
 
 SERVER_NOW = "(extract(epoch from clock_timestamp()) * 1000000)::bigint"
 """The server's time in microseconds: one clock for all workers."""
-
-_MIGRATION_LOCK = 0x484F4C44
-"""Key of the advisory lock that one migrating process holds; any fixed number does."""
 
 _REPEATABLE = (errors.UniqueViolation, errors.DeadlockDetected, errors.SerializationFailure)
 _REFUSED = (
@@ -322,69 +317,3 @@ class PostgresTransaction:
         sql = "SELECT pg_try_advisory_xact_lock(hashtextextended(?, 0))"
         row = self.execute(sql, (name,)).fetchone()
         return bool(row and row[0])
-
-
-# schema ------------------------------------------------------------------------------------------
-
-
-def read_version(connection: Connection, place: Place) -> str:
-    """Return the revision of the database, or `NO_SCHEMA`.
-
-    Raises:
-        SchemaVersionError: A newer release wrote it.
-        StoreCorruptError: It holds another application's tables.
-    """
-    row = connection.execute(
-        "SELECT to_regclass('alembic_version') IS NOT NULL, to_regclass('jobs') IS NOT NULL,"
-        " to_regclass('checkpoints') IS NOT NULL"
-    ).fetchone()
-    if row == (False, False, False):
-        return NO_SCHEMA
-    if row != (True, True, True):
-        raise StoreCorruptError(
-            f"the database of PostgreSQL at {place} holds tables of another application",
-            hint="give Holdfast a database of its own, or a schema by ?options=-csearch_path%3Dname",
-        )
-    found = connection.execute("SELECT version_num FROM alembic_version").fetchone()
-    if found is None:
-        raise StoreCorruptError(
-            f"the database of PostgreSQL at {place} has tables but no version",
-            hint="restore it from a backup",
-        )
-    return known_version(str(found[0]))
-
-
-def prepare(connection: Connection, place: Place, *, migrate: bool) -> str:
-    """Make sure that the database is at `HEAD`; an empty one is brought there.
-
-    Any number of processes may do so at once: one migrates, the others wait.
-
-    Args:
-        connection: Not in a transaction.
-        place: For errors.
-        migrate: Bring an older schema forward, too; else it is refused, so that the first worker
-            of a new release does not change the tables under the others by itself.
-
-    Returns:
-        The revision that was found.
-
-    Raises:
-        SchemaVersionError, StoreCorruptError: See `read_version`; or it is at an older schema.
-    """
-    found = read_version(connection, place)
-    if found == HEAD:
-        return found
-    if found != NO_SCHEMA and not migrate:
-        raise SchemaVersionError(found=found, needed=HEAD, newer=False)
-
-    def lock() -> str:
-        connection.execute("SELECT pg_advisory_xact_lock(%s)", (_MIGRATION_LOCK,))
-        return read_version(connection, place)
-
-    connection.autocommit = False
-    try:
-        upgrade("postgresql+psycopg://", connection, lock)
-    finally:
-        connection.rollback()
-        connection.autocommit = True
-    return found

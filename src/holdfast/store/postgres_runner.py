@@ -19,9 +19,9 @@ from holdfast.store.postgres_connection import (
     is_open,
     is_refusal,
     is_repeatable,
-    prepare,
     translated,
 )
+from holdfast.store.postgres_schema import prepare
 from holdfast.store.postgres_writes import Write, write_together
 
 if TYPE_CHECKING:

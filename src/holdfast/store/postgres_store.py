@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from typing import TYPE_CHECKING, TypeVar
 
 from holdfast.clock import SystemClock
 from holdfast.errors import StoreError
 from holdfast.ids import new_id
-from holdfast.store.base import OUTPUT_COMPLETED
+from holdfast.store import workers
+from holdfast.store.base import OUTPUT_COMPLETED, Pulse
 from holdfast.store.hints import Hints
 from holdfast.store.postgres_connection import Place
 from holdfast.store.postgres_hints import Exchange
@@ -26,10 +28,15 @@ if TYPE_CHECKING:
 
     from holdfast.clock import Clock
     from holdfast.model import Checkpoint, Lease, Progress
-    from holdfast.store.base import NewEvent
+    from holdfast.store.base import NewEvent, WorkerRecord
     from holdfast.store.transaction import Connection, Transaction
 
+logger = logging.getLogger(__name__)
+
 T = TypeVar("T")
+
+_CANCELS_LOCK_TIMEOUT = "SET LOCAL lock_timeout = '500ms'"
+"""The next heartbeat must not be late because nobody can read the jobs for a while."""
 
 
 class PostgresStore(SqlStore):
@@ -165,6 +172,18 @@ class PostgresStore(SqlStore):
     async def _read(self, query: Callable[[Connection], T]) -> T:
         return await self._writers[2].submit(query)
 
+    def beat(self, worker: WorkerRecord, *, first: bool) -> Pulse:
+        """See `Store.beat`; while the jobs are locked the worker stays alive and no cancels are told."""
+        if not self._run(lambda tx: workers.renew(tx, worker, first=first)):
+            return Pulse(alive=False)
+        try:
+            cancels = self._run(lambda tx: _find_cancels(tx, worker.worker_id))
+        except StoreError as error:
+            # The worker is renewed, which is what counts; the next beat asks again.
+            logger.debug("cancels are not known now", extra={"error": error.code})
+            return Pulse(alive=True)
+        return Pulse(alive=True, cancels=cancels)
+
     # written together with all others of the batch -------------------------------------------------
 
     async def put_checkpoint(
@@ -182,3 +201,8 @@ class PostgresStore(SqlStore):
     ) -> int:
         seq = await self._write(Write(lease, None, events, progress))
         return seq or 0
+
+
+def _find_cancels(tx: Transaction, worker_id: str) -> tuple[str, ...]:
+    tx.execute(_CANCELS_LOCK_TIMEOUT)
+    return workers.find_cancels(tx, worker_id)

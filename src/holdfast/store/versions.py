@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from holdfast.errors import SchemaVersionError, StoreCorruptError
 from holdfast.store.connection import PAGE_BYTES, patiently
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
+
+    from alembic.config import Config
 
 REVISIONS = ("0001", "0002", "0003", "0004")
 """Revisions this release knows, oldest first."""
@@ -19,6 +21,15 @@ HEAD = REVISIONS[-1]
 
 NO_SCHEMA = "none"
 """Version of a new, empty file."""
+
+
+class NewIndex(NamedTuple):
+    """An index of columns that are there before the migration, so that it can be built ahead."""
+
+    name: str
+    table: str
+    columns: tuple[str, ...]
+    condition: str | None = None
 
 
 def read_version(connection: sqlite3.Connection, path: str) -> str:
@@ -89,7 +100,22 @@ def _migrate(connection: sqlite3.Connection, path: str, busy_seconds: float) -> 
     upgrade("sqlite://", connection, lock)
 
 
-def upgrade(url: str, connection: object, lock: Callable[[], str], *, to: str = HEAD) -> None:
+def revisions_after(found: str) -> tuple[str, ...]:
+    """Return the revisions between the one that was found and `HEAD`, oldest first."""
+    return REVISIONS[REVISIONS.index(found) + 1 :]
+
+
+def indexes_of(revision: str) -> Sequence[NewIndex]:
+    """Return the indexes of a revision that can be built ahead of it."""
+    from alembic.script import ScriptDirectory
+
+    script = ScriptDirectory.from_config(_config()).get_revision(revision)
+    return () if script is None else getattr(script.module, "INDEXES", ())
+
+
+def upgrade(
+    url: str, connection: object, lock: Callable[[], str], *, to: str = HEAD, indexed: bool = False
+) -> None:
     """Bring the database forward in one transaction on the driver's own connection.
 
     Args:
@@ -98,19 +124,27 @@ def upgrade(url: str, connection: object, lock: Callable[[], str], *, to: str = 
         lock: Keeps every other process from migrating until the transaction ends, and returns the
             revision that it finds then.
         to: The revision to arrive at.
+        indexed: Whether the revisions' `indexes_of` have been built ahead.
     """
     # Imported here: together they take longer to load than everything else.
     from alembic import command
-    from alembic.config import Config
     from sqlalchemy import create_engine
     from sqlalchemy.pool import StaticPool
 
-    config = Config()
-    config.set_main_option("script_location", "holdfast.store:migrations")
-    config.set_main_option("path_separator", "os")
     engine = create_engine(url, creator=lambda: connection, poolclass=StaticPool)
     # SQLAlchemy's own transaction ends SQLite's; without it Alembic would commit each statement.
     with _alembic, engine.connect() as session, session.begin():
         if lock() != to:
+            config = _config()
             config.attributes["connection"] = session
+            config.attributes["indexed"] = indexed
             command.upgrade(config, to)
+
+
+def _config() -> Config:
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", "holdfast.store:migrations")
+    config.set_main_option("path_separator", "os")
+    return config

@@ -45,8 +45,8 @@ WHERE worker_id = ?%s RETURNING id, job_id, queue, event_seq, epoch, concurrency
 """
 
 
-def beat(tx: Transaction, worker: WorkerRecord, *, first: bool) -> Pulse:
-    """See `Store.beat`."""
+def renew(tx: Transaction, worker: WorkerRecord, *, first: bool) -> bool:
+    """Register or renew a worker; return whether it is on record."""
     expires_at = tx.now + round(worker.lease_seconds * 1_000_000)
     told = (
         *(worker.host, worker.pid, encode_json(worker.queues), worker.slots),
@@ -54,13 +54,23 @@ def beat(tx: Transaction, worker: WorkerRecord, *, first: bool) -> Pulse:
     )
     if first:
         tx.execute(_REGISTER, (worker.worker_id, *told))
-    elif not tx.execute(_RENEW, (*told, worker.worker_id)).rowcount:
-        return Pulse(alive=False)
+        return True
+    return bool(tx.execute(_RENEW, (*told, worker.worker_id)).rowcount)
+
+
+def find_cancels(tx: Transaction, worker_id: str) -> tuple[str, ...]:
+    """Return the ids of the worker's jobs that are to be cancelled."""
     cancels = tx.execute(
-        "SELECT job_id FROM jobs WHERE worker_id = ? AND cancel_requested_at IS NOT NULL",
-        (worker.worker_id,),
+        "SELECT job_id FROM jobs WHERE worker_id = ? AND cancel_requested_at IS NOT NULL", (worker_id,)
     )
-    return Pulse(alive=True, cancels=tuple(job_id for (job_id,) in cancels))
+    return tuple(job_id for (job_id,) in cancels)
+
+
+def beat(tx: Transaction, worker: WorkerRecord, *, first: bool) -> Pulse:
+    """See `Store.beat`."""
+    if not renew(tx, worker, first=first):
+        return Pulse(alive=False)
+    return Pulse(alive=True, cancels=find_cancels(tx, worker.worker_id))
 
 
 def release_worker(tx: Transaction, worker_id: str) -> list[Dispatch]:

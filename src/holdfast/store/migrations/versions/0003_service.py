@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import sqlalchemy as sa
-from alembic import op
+from alembic import context, op
+
+from holdfast.store.versions import NewIndex
 
 revision = "0003"
 down_revision = "0002"
 branch_labels = None
 depends_on = None
 
+INDEXES = (
+    NewIndex("jobs_tenant", "jobs", ("tenant", "job_id"), "tenant IS NOT NULL"),
+    NewIndex("jobs_kind", "jobs", ("kind", "job_id")),
+    NewIndex("calls_ended", "calls", ("ended_at",), "ended_at IS NOT NULL"),
+    NewIndex("jobs_deliveries", "jobs", ("concurrency_key", "job_id"), "kind = 'holdfast.webhook'"),
+)
+
 
 def upgrade() -> None:
     """Move the database forward."""
-    op.add_column("jobs", sa.Column("traceparent", sa.Text()))
-    _create_index("jobs_tenant", "jobs", ("tenant", "job_id"), "tenant IS NOT NULL")
-    op.create_index("jobs_kind", "jobs", ["kind", "job_id"])
-    _create_index("calls_ended", "calls", ("ended_at",), "ended_at IS NOT NULL")
     op.create_table(
         "api_keys",
         sa.Column("key_id", sa.Text(), primary_key=True),
@@ -40,9 +45,15 @@ def upgrade() -> None:
         sa.Column("created_at", sa.BigInteger(), nullable=False),
     )
     op.create_index("webhooks_tenant", "webhooks", ["tenant", "webhook_id"])
-    _create_index("jobs_deliveries", "jobs", ("concurrency_key", "job_id"), "kind = 'holdfast.webhook'")
+    if not context.config.attributes["indexed"]:
+        for index in INDEXES:
+            _create_index(index)
+    # Last: its lock on the jobs stays until the commit.
+    op.add_column("jobs", sa.Column("traceparent", sa.Text()))
 
 
-def _create_index(name: str, table: str, columns: tuple[str, ...], condition: str) -> None:
-    where = sa.text(condition)
-    op.create_index(name, table, list(columns), sqlite_where=where, postgresql_where=where)
+def _create_index(index: NewIndex) -> None:
+    where = None if index.condition is None else sa.text(index.condition)
+    op.create_index(
+        index.name, index.table, list(index.columns), sqlite_where=where, postgresql_where=where
+    )
