@@ -59,13 +59,13 @@ async def deadlocks(stores: Sequence[PostgresStore]) -> int:
                 "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
                 " AND backend_type = 'client backend' AND pid <> pg_backend_pid()"
             )
-            return found.fetchone()[0]
+            return int((found.fetchone() or (1,))[0])
 
         await eventually(lambda: sessions() == 0)
         found = admin.execute(
             "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
         )
-        return found.fetchone()[0]
+        return int((found.fetchone() or (-1,))[0])
 
 
 async def take(store: PostgresStore, worker_id: str, limit: int) -> list[Claim]:

@@ -8,14 +8,16 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, Query
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from holdfast.errors import HoldfastError
-from holdfast.server.auth import ContentReader, reach
+from holdfast.server import examples
+from holdfast.server.access import Action
+from holdfast.server.auth import ContentReader, allowed, reach
 from holdfast.server.feed import frame_of
-from holdfast.server.problems import ProblemRoute
+from holdfast.server.problems import NOT_FOUND, ProblemRoute
 from holdfast.server.schemas import Name
 from holdfast.server.service import Here
 from holdfast.server.streams import Stream, Streams, read_seq, streams_of
@@ -61,12 +63,14 @@ class EventView(BaseModel):
 class EventPage(BaseModel):
     """Some of a job's events, in order."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [examples.EVENTS]})
+
     events: list[EventView]
     next_after: int
     """Give it as `after` to go on."""
 
 
-@router.get("/{job_id}/events", response_model=EventPage)
+@router.get("/{job_id}/events", response_model=EventPage, responses=NOT_FOUND)
 async def list_events(
     job_id: str,
     *,
@@ -91,7 +95,11 @@ async def list_events(
 @router.get(
     "/{job_id}/stream",
     response_class=StreamingResponse,
-    responses={200: {"content": {SSE: {"example": _EXAMPLE}}}},
+    responses={
+        200: {"content": {SSE: {"schema": {"type": "string"}, "example": _EXAMPLE}}},
+        **NOT_FOUND,
+    },
+    dependencies=[Depends(allowed(Action.CONTENT))],
 )
 async def stream_events(
     request: Request,

@@ -150,3 +150,89 @@ KEY: Any = {
     "expires_at": "2027-02-25T09:00:00Z",
 }
 MADE_KEY: Any = {**KEY, "key": "hf_7Q2M9D4K1X_…"}
+
+EVENT: Any = {"seq": 2, "type": "attempt.started", "at": _AT, "data": {"attempt": 1, "epoch": 1}}
+EVENTS: Any = {"events": [EVENT], "next_after": 2}
+
+_WEBHOOK_ID = "webhook_01JDZ8Q7V3T5N9W2X4Y6Z8A0BC"
+NEW_WEBHOOK: Any = {"url": "https://shop.example/hooks/holdfast", "statuses": ["completed", "failed"]}
+WEBHOOK: Any = {
+    "webhook_id": _WEBHOOK_ID,
+    "url": "https://shop.example/hooks/holdfast",
+    "tenant": "shop",
+    "kinds": None,
+    "statuses": ["completed", "failed"],
+    "created_at": _AT,
+}
+WEBHOOK_MADE: Any = {**WEBHOOK, "secret": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"}
+WEBHOOK_SECRET: Any = {"secret": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "old_until": _AT}
+DELIVERY: Any = {
+    "delivery_id": "job_01JDZ8Q7V3T5N9W2X4Y6Z8A0BD",
+    "job_id": _JOB_ID,
+    "event_seq": 17,
+    "type": "job.completed",
+    "status": "completed",
+    "outcome": "delivered",
+    "response_status": 204,
+    "error": None,
+    "created_at": _AT,
+    "next_try_at": None,
+    "finished_at": _AT,
+}
+
+QUEUE: Any = {
+    "queue": "report",
+    "ready": 3,
+    "delayed": 0,
+    "held_back": 0,
+    "running": 12,
+    "suspended": {"budget": 1},
+    "oldest_at": _AT,
+}
+WORKER: Any = {
+    "worker_id": "worker_01JDZ8Q6M4",
+    "host": "worker-1",
+    "pid": 4711,
+    "queues": ["report"],
+    "slots": 100,
+    "running": 12,
+    "heartbeat_at": _AT,
+    "expires_at": _AT,
+}
+LANE: Any = {
+    "lane": "openai/gpt-4o-mini",
+    "requests_per_minute": 500.0,
+    "tokens_per_minute": 200000.0,
+    "rate_factor": 1.0,
+    "requests_free": 41.5,
+    "requests_room": 83.3,
+    "tokens_free": 18000.0,
+    "tokens_room": 33333.3,
+    "processes_waiting": 0,
+    "paused_until": None,
+    "held_until": None,
+    "held_reason": None,
+}
+SPEND: Any = {
+    "since": _AT,
+    "until": "2026-11-27T10:00:00Z",
+    "bucket_seconds": 3600.0,
+    "by": "kind",
+    "spend": [
+        {
+            "at": _AT,
+            "name": "report",
+            "calls": 161,
+            "input_tokens": 183000,
+            "cached_tokens": 90000,
+            "output_tokens": 912000,
+            "usd": "0.58",
+            "unpriced_calls": 0,
+            "uncertain_calls": 0,
+            "uncertain_usd": "0",
+        }
+    ],
+}
+LIVE: Any = {"status": "alive", "troubles": []}
+READY: Any = {"status": "ready", "checks": {"store": {"status": "ok", "told": ""}}}
+METRICS = "# HELP holdfast_jobs_running Attempts under way.\nholdfast_jobs_running 12.0\n"

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends
 from starlette.responses import Response
 
 from holdfast.errors import StoreError
 from holdfast.metrics import exposition
+from holdfast.server import examples
 from holdfast.server.auth import Admin
 from holdfast.server.fleet import measure_fleet
 from holdfast.server.problems import ProblemRoute
@@ -21,7 +22,12 @@ logger = logging.getLogger(__name__)
 router = APIRouter(tags=["operations"], route_class=ProblemRoute)
 
 
-@router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
+_ANSWERS: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"text/plain": {"schema": {"type": "string"}, "example": examples.METRICS}}}
+}
+
+
+@router.get("/metrics", response_class=Response, responses=_ANSWERS)
 async def get_metrics(here: Annotated[Service, Depends(service_of)], _: Admin) -> Response:
     """Return all metrics in Prometheus' text format; the fleet's are at most a few seconds old."""
     try:

@@ -8,9 +8,10 @@ from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Query
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
 from starlette.responses import JSONResponse
 
+from holdfast.server import examples
 from holdfast.server.checks import Check, Finding, Verdict
 from holdfast.server.problems import ProblemRoute
 from holdfast.server.service import Service, service_of
@@ -22,6 +23,8 @@ Here = Annotated[Service, Depends(service_of)]
 
 class LiveView(BaseModel):
     """Whether a restart would help."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [examples.LIVE]})
 
     status: Literal["alive", "stuck"]
     troubles: list[str]
@@ -37,11 +40,13 @@ class CheckView(BaseModel):
 class ReadyView(BaseModel):
     """Whether requests should come here, and what stands against it."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [examples.READY]})
+
     status: Literal["ready", "failing", "stopping"]
     checks: dict[str, CheckView]
 
 
-@router.get("/live", responses={503: {"model": LiveView}})
+@router.get("/live", response_model=LiveView, responses={503: {"model": LiveView}})
 async def tell_live(here: Here) -> JSONResponse:
     """Tell whether this process works; 503 for what only a restart cures.
 
@@ -52,7 +57,7 @@ async def tell_live(here: Here) -> JSONResponse:
     return _answer(view, well=not troubles)
 
 
-@router.get("/ready", responses={503: {"model": ReadyView}})
+@router.get("/ready", response_model=ReadyView, responses={503: {"model": ReadyView}})
 async def tell_ready(
     here: Here, exclude: Annotated[list[str] | None, Query(max_length=10)] = None
 ) -> JSONResponse:

@@ -23,6 +23,9 @@ TAGS = [
     {"name": "artifacts", "description": "The files that jobs have saved."},
     {"name": "kinds", "description": "What jobs there are, and what they take and give."},
     {"name": "keys", "description": "Who may do what."},
+    {"name": "events", "description": "What happened to a job, by pages and live."},
+    {"name": "webhooks", "description": "Where the ends of jobs are told."},
+    {"name": "operations", "description": "Lines, workers, lanes, spend, health and metrics."},
 ]
 
 _PROBLEM = {"$ref": "#/components/schemas/Problem"}

@@ -7,10 +7,11 @@ from decimal import Decimal
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query
-from pydantic import AwareDatetime, BaseModel
+from pydantic import AwareDatetime, BaseModel, ConfigDict
 
 from holdfast.errors import InvalidInputError
 from holdfast.model import SuspendReason
+from holdfast.server import examples
 from holdfast.server.auth import Admin
 from holdfast.server.problems import ProblemRoute
 from holdfast.server.service import Service, service_of
@@ -38,6 +39,8 @@ class QueueView(BaseModel):
 class QueuesView(BaseModel):
     """All lines."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [{"queues": [examples.QUEUE]}]})
+
     queues: list[QueueView]
 
 
@@ -56,6 +59,8 @@ class WorkerView(BaseModel):
 
 class WorkersView(BaseModel):
     """All workers."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"workers": [examples.WORKER]}]})
 
     workers: list[WorkerView]
 
@@ -80,6 +85,8 @@ class LaneView(BaseModel):
 class LanesView(BaseModel):
     """All lanes."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [{"lanes": [examples.LANE]}]})
+
     lanes: list[LaneView]
 
 
@@ -100,6 +107,8 @@ class SpendView(BaseModel):
 
 class SpendSumsView(BaseModel):
     """Sums over time; spans without a call are left out."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [examples.SPEND]})
 
     since: datetime
     until: datetime

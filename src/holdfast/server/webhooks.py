@@ -7,17 +7,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 from fastapi import APIRouter, Depends, Query, Response
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 
 from holdfast.codec import is_storable
 from holdfast.errors import AccessDeniedError, JobNotFoundError, WebhookNotFoundError
 from holdfast.model import JobStatus
+from holdfast.server import examples
 from holdfast.server.auth import WebhookOwner
-from holdfast.server.problems import ProblemRoute
+from holdfast.server.problems import NOT_FOUND, ProblemRoute
 from holdfast.server.schemas import JobId, Name
 from holdfast.server.service import Service, service_of
-from holdfast.webhooks import delivery_input_of, make_webhook, replay, rotated
+from holdfast.webhooks import delivery_input_of, replay, rotated
+from holdfast.webhooks import make_webhook as webhook_for
 
 if TYPE_CHECKING:
     from holdfast.model import Job
@@ -35,6 +37,8 @@ _SCAN_MAX = 1_000
 class NewWebhook(BaseModel):
     """Where to tell, and what."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [examples.NEW_WEBHOOK]})
+
     url: str = Field(max_length=2_000, examples=["https://shop.example/hooks/holdfast"])
     tenant: Name | None = None
     kinds: list[Name] | None = Field(default=None, min_length=1, max_length=100)
@@ -45,6 +49,8 @@ class NewWebhook(BaseModel):
 
 class WebhookView(BaseModel):
     """A webhook; its secret is shown only when it is made or changed."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [examples.WEBHOOK]})
 
     webhook_id: str
     url: str
@@ -57,11 +63,15 @@ class WebhookView(BaseModel):
 class WebhookMade(WebhookView):
     """A new webhook with its secret, which its receiver needs to check signatures."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [examples.WEBHOOK_MADE]})
+
     secret: str
 
 
 class SecretMade(BaseModel):
     """A new secret, and until when the one before signs beside it."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [examples.WEBHOOK_SECRET]})
 
     secret: str
     old_until: datetime | None
@@ -70,12 +80,18 @@ class SecretMade(BaseModel):
 class WebhookList(BaseModel):
     """A page of webhooks."""
 
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"webhooks": [examples.WEBHOOK], "next_cursor": None}]}
+    )
+
     webhooks: list[WebhookView]
     next_cursor: str | None
 
 
 class DeliveryView(BaseModel):
     """One end of a job, told or being told."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [examples.DELIVERY]})
 
     delivery_id: str
     job_id: str
@@ -93,6 +109,10 @@ class DeliveryView(BaseModel):
 
 class DeliveryList(BaseModel):
     """A page of deliveries, newest first."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"deliveries": [examples.DELIVERY], "next_cursor": None}]}
+    )
 
     deliveries: list[DeliveryView]
     next_cursor: str | None
@@ -117,11 +137,11 @@ async def list_webhooks(
 
 
 @router.post("", status_code=201)
-async def make(
+async def make_webhook(
     request: Request, here: Here, principal: WebhookOwner, body: NewWebhook, response: Response
 ) -> WebhookMade:
     """Tell this URL from now on; the answer holds the secret, which is not shown again."""
-    webhook, secrets = make_webhook(
+    webhook, secrets = webhook_for(
         body.url,
         at=here.clock.now(),
         tenant=_tenant_for(principal, body.tenant),
@@ -134,20 +154,20 @@ async def make(
     return WebhookMade(**_view_of(webhook).model_dump(), secret=secrets.secret)
 
 
-@router.get("/{webhook_id}")
+@router.get("/{webhook_id}", responses=NOT_FOUND)
 async def get_webhook(here: Here, principal: WebhookOwner, webhook_id: str) -> WebhookView:
     """Return a webhook without its secret."""
     return _view_of(await _reach(here, principal, webhook_id))
 
 
-@router.delete("/{webhook_id}", status_code=204)
+@router.delete("/{webhook_id}", status_code=204, responses=NOT_FOUND)
 async def delete_webhook(here: Here, principal: WebhookOwner, webhook_id: str) -> None:
     """Tell it nothing more, not even what is being tried; what it was told stays on record."""
     await _reach(here, principal, webhook_id)
     await here.records.delete_webhook(webhook_id)
 
 
-@router.post("/{webhook_id}/secret", status_code=201)
+@router.post("/{webhook_id}/secret", status_code=201, responses=NOT_FOUND)
 async def rotate_secret(here: Here, principal: WebhookOwner, webhook_id: str) -> SecretMade:
     """Make a new secret; for a day deliveries are signed with the old one, too."""
     await _reach(here, principal, webhook_id)
@@ -159,7 +179,7 @@ async def rotate_secret(here: Here, principal: WebhookOwner, webhook_id: str) ->
     return SecretMade(secret=new.secret, old_until=new.old_until)
 
 
-@router.get("/{webhook_id}/deliveries")
+@router.get("/{webhook_id}/deliveries", responses=NOT_FOUND)
 async def list_deliveries(
     here: Here,
     principal: WebhookOwner,
@@ -176,7 +196,7 @@ async def list_deliveries(
     )
 
 
-@router.post("/{webhook_id}/deliveries/{delivery_id}/replay", status_code=202)
+@router.post("/{webhook_id}/deliveries/{delivery_id}/replay", status_code=202, responses=NOT_FOUND)
 async def replay_delivery(
     here: Here, principal: WebhookOwner, webhook_id: str, delivery_id: str
 ) -> DeliveryView:
