@@ -19,6 +19,11 @@ class Operation(NamedTuple):
         found: str = self.described["operationId"]
         return found
 
+    @property
+    def takes(self) -> bool:
+        """Whether there is anything to give it."""
+        return "requestBody" in self.described or bool(self.described.get("parameters"))
+
     def example(self) -> Any:
         """Return the example of the body that it takes; None without one."""
         body = self.described.get("requestBody")

@@ -5,6 +5,7 @@ import re
 import pytest
 
 from holdfast.server.access import ALL_ACTIONS, Action
+from holdfast.webhooks import make_webhook
 from tests.server.described import PUBLIC, Operation, operations
 
 OPERATIONS = [operation for operation in operations() if operation.path not in PUBLIC]
@@ -22,11 +23,21 @@ def operation(request) -> Operation:
 async def values(running, harness) -> dict[str, str]:
     """What there is of a tenant, for the parameters of paths; a new parameter needs a value here."""
     await harness.start_worker()
+    records = running.service.records
+    webhook, secrets = make_webhook(f"https://{MARK}.example", at=harness.clock.now(), tenant=MARK)
+    await records.insert_webhook(webhook, secrets)
     job_id = await harness.submit("report", {"title": MARK}, tenant=MARK)
     await harness.client.signal(job_id, "approval", MARK)
     await harness.end_of(job_id)
     key = await running.key(tenant=MARK)
-    return {"job_id": job_id, "name": f"{MARK}.txt", "key_id": key.rpartition("_")[0]}
+    [delivery] = await records.list_deliveries(webhook.webhook_id)
+    return {
+        "job_id": job_id,
+        "name": f"{MARK}.txt",
+        "key_id": key.rpartition("_")[0],
+        "webhook_id": webhook.webhook_id,
+        "delivery_id": delivery.job_id,
+    }
 
 
 async def asked(running, operation: Operation, values: dict[str, str], key: str | None):

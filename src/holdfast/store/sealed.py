@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 from holdfast.errors import IdempotencyConflictError, LeaseLost, SealedValueError, StoreError
 from holdfast.model import JobStatus, StoredError
 from holdfast.store.base import Claim, JobQuery, JobRecords, Settlement, Submitted
+from holdfast.store.bounds import check_job_id, check_name, check_new_job
+from holdfast.store.bounds import check_job_id, check_name, check_new_job
 from holdfast.store.sealed_values import Sealer
 
 if TYPE_CHECKING:
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 
     from holdfast.model import Budget, Checkpoint, Event, Job, Lease, Progress, UndoCall
     from holdfast.sealing import Keyring
-    from holdfast.store.base import ClaimRequest, NewEvent, NewJob, Store
+from holdfast.store.base import ClaimRequest, NewEvent, NewJob, Store
 
 logger = logging.getLogger(__name__)
 
@@ -58,6 +60,8 @@ class SealedStore:
     # jobs ------------------------------------------------------------------------------------
 
     async def insert_job(self, new: NewJob) -> Submitted:
+        # Before sealing, which is bound to the job's id.
+        check_new_job(new)
         try:
             submitted = await self._store.insert_job(self._sealed(new))
         except IdempotencyConflictError as conflict:
@@ -65,6 +69,8 @@ class SealedStore:
         return replace(submitted, job=self._shown(submitted.job))
 
     async def fork_job(self, source_id: str, new: NewJob, *, keep: Sequence[str] | None) -> Job:
+        check_job_id(source_id)
+        check_new_job(new)
         try:
             return self._shown(await self._store.fork_job(source_id, self._sealed(new), keep=keep))
         except IdempotencyConflictError as conflict:
@@ -152,6 +158,8 @@ class SealedStore:
         return self._shown(await self._store.retry_job(job_id))
 
     async def signal_job(self, job_id: str, name: str, payload: bytes) -> int:
+        check_job_id(job_id)
+        check_name("signal", name)
         sealed = self._sealer.seal_json(payload, "signal", job_id, name)
         return await self._store.signal_job(job_id, name, sealed)
 
