@@ -90,8 +90,9 @@ async def talk(harness: Harness) -> Talk:
     return talk
 
 
-def through(server: Nginx) -> httpx2.AsyncClient:
-    return httpx2.AsyncClient(base_url=server.url, trust_env=False)
+def through(server: Nginx, key: str = "") -> httpx2.AsyncClient:
+    headers = {"Authorization": f"Bearer {key}"} if key else {}
+    return httpx2.AsyncClient(base_url=server.url, headers=headers, trust_env=False)
 
 
 async def test_events_come_one_by_one_through_nginx(harness, talk):
@@ -100,11 +101,11 @@ async def test_events_come_one_by_one_through_nginx(harness, talk):
     seen = []
     closed = list(talk.gates)
 
-    async with running_service(harness, open_access=True) as running:
+    async with running_service(harness) as running:
         with nginx_before(running) as server:
             async with (
                 asyncio.timeout(PATIENCE_SECONDS),
-                through(server) as http,
+                through(server, await running.key()) as http,
                 opened_stream(http, job_id) as stream,
             ):
                 async for sent in stream:
@@ -121,11 +122,11 @@ async def test_heartbeats_keep_a_quiet_stream_open(harness, talk):
     job_id = await harness.submit("talk")
     seen = []
 
-    async with running_service(harness, open_access=True, heartbeat_seconds=0.2) as running:
+    async with running_service(harness, heartbeat_seconds=0.2) as running:
         with nginx_before(running, proxy_read_timeout="1s") as server:
             async with (
                 asyncio.timeout(PATIENCE_SECONDS),
-                through(server) as http,
+                through(server, await running.key()) as http,
                 opened_stream(http, job_id) as stream,
             ):
                 async for sent in stream:
@@ -150,9 +151,9 @@ async def test_silent_stream_is_cut_and_resumed_without_loss(harness, talk):
                     seen.extend([int(sent.id)] if sent.id else [])
                     ends.extend(["end"] if sent.event == "end" else [])
 
-    async with running_service(harness, open_access=True) as running:
+    async with running_service(harness) as running:
         with nginx_before(running, proxy_read_timeout="1s") as server:
-            async with asyncio.timeout(PATIENCE_SECONDS), through(server) as http:
+            async with asyncio.timeout(PATIENCE_SECONDS), through(server, await running.key()) as http:
                 await read(http)
                 cut = list(seen)
                 await harness.start_worker()
@@ -170,10 +171,14 @@ async def test_silent_stream_is_cut_and_resumed_without_loss(harness, talk):
 async def test_websocket_goes_through_nginx_and_cancels(harness, talk):
     job_id = await harness.submit("talk")
 
-    async with running_service(harness, open_access=True) as running:
+    async with running_service(harness) as running:
         with nginx_before(running) as server:
             url = f"{server.url.replace('http', 'ws')}/api/v1/jobs/{job_id}/ws"
-            async with asyncio.timeout(PATIENCE_SECONDS), connect(url) as socket:
+            known = {"Authorization": f"Bearer {await running.key()}"}
+            async with (
+                asyncio.timeout(PATIENCE_SECONDS),
+                connect(url, additional_headers=known) as socket,
+            ):
                 await socket.send('{"type": "cancel"}')
                 told = [json.loads(message)["type"] async for message in socket]
 
@@ -227,3 +232,17 @@ def make_certificate(folder: Path) -> None:
     subprocess.run(["openssl", *made, *names, *files], check=True, capture_output=True)
     # nginx runs under another account.
     (folder / "privkey.pem").chmod(0o644)
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1:8000", None])
+async def test_nobody_is_local_behind_nginx(harness, talk, host):
+    """A client can claim any host; what comes through a proxy needs a key all the same."""
+    job_id = await harness.submit("talk")
+
+    async with running_service(harness, open_access=True) as running:
+        with nginx_before(running) as server:
+            async with through(server) as http:
+                known = {} if host is None else {"Host": host}
+                answer = await http.get(f"/api/v1/jobs/{job_id}", headers=known)
+
+    assert answer.status_code == 401

@@ -11,7 +11,6 @@ from holdfast.errors import IdempotencyConflictError, LeaseLost, SealedValueErro
 from holdfast.model import JobStatus, StoredError
 from holdfast.store.base import Claim, JobQuery, JobRecords, Settlement, Submitted
 from holdfast.store.bounds import check_job_id, check_name, check_new_job
-from holdfast.store.bounds import check_job_id, check_name, check_new_job
 from holdfast.store.sealed_values import Sealer
 
 if TYPE_CHECKING:

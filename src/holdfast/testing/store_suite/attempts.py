@@ -215,7 +215,7 @@ class AttemptSuite(StoreFixtures):
     async def test_events_are_read_up_to_so_many_bytes_but_always_one(self, store: Store) -> None:
         lease = await start(store)
         first = (await store.get_job(lease.job_id)).event_seq
-        for size in (100, 100, 5_000, 10):
+        for size in (1_000, 1_000, 50_000, 10):
             filled = b'{"text":"' + b"x" * size + b'"}'
             await store.append_events(lease, [NewEvent(type="x.filled", data=filled)])
 
@@ -223,11 +223,11 @@ class AttemptSuite(StoreFixtures):
             found = await store.read_events(lease.job_id, after=first + after, bytes_max=bytes_max)
             return [event.seq - first for event in found]
 
-        assert await read(0, 300) == [1, 2]
-        assert await read(2, 300) == [3]
-        assert await read(3, 300) == [4]
+        assert await read(0, 4_000) == [1, 2]
+        assert await read(2, 4_000) == [3]
+        assert await read(3, 4_000) == [4]
         assert await read(0, None) == [1, 2, 3, 4]
-        assert await read(4, 300) == []
+        assert await read(4, 4_000) == []
 
     async def test_cancelled_caller_leaves_the_store_whole(self, store: Store) -> None:
         """The write may have happened or not; all others are untouched."""
