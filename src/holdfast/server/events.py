@@ -96,7 +96,8 @@ async def list_events(
     "/{job_id}/stream",
     response_class=StreamingResponse,
     responses={
-        200: {"content": {SSE: {"schema": {"type": "string"}, "example": _EXAMPLE}}},
+        # Readers of the schema take it for that of each event, which may be anything.
+        200: {"content": {SSE: {"schema": {}, "example": _EXAMPLE}}},
         **NOT_FOUND,
     },
     dependencies=[Depends(allowed(Action.CONTENT))],
