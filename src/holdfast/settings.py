@@ -81,6 +81,27 @@ class Settings(BaseSettings):
     reports: Path | None = None
     """TOML file with prices, models, batch sizes, pacing and budgets of the built-in reports, where they
     differ from the shipped ones."""
+    shop: Literal["auto", "live", "test", "off"] = "auto"
+    """Whether the reports are sold: `live` by Stripe, `test` on a payment page of our own where nobody
+    pays anything, `off` not at all. Auto is live with a key of Stripe's, else test where only this
+    machine reaches the service and its secret is in the home folder, else off."""
+    stripe_api_key: SecretStr | None = Field(
+        default=None, validation_alias=AliasChoices("HOLDFAST_STRIPE_API_KEY", "STRIPE_API_KEY")
+    )
+    """Secret key of the Stripe account that is paid."""
+    stripe_webhook_secret: SecretStr | None = Field(
+        default=None,
+        validation_alias=AliasChoices("HOLDFAST_STRIPE_WEBHOOK_SECRET", "STRIPE_WEBHOOK_SECRET"),
+    )
+    """Signing secret of the webhook endpoint at Stripe, `whsec_…`; two, separated by a comma, while it
+    is rolled."""
+    stripe_api_base: str | None = Field(default=None, repr=False)
+    """Where Stripe's API is, for tests; Stripe's own by default."""
+    smtp_url: SecretStr | None = None
+    """Server for e-mail, `smtp://user:password@host:587` (STARTTLS where it is offered) or `smtps://…`.
+    Unset: e-mails of a shop in test mode are kept as files in the home folder."""
+    mail_from: str = ""
+    """Who e-mails are from, such as `Acme Reports <reports@acme.example>`."""
     broker: SecretStr | None = None
     """URL of Redis or RabbitMQ, which then tells workers on any machine of jobs; without, workers look
     into the store."""

@@ -7,6 +7,7 @@ HoldfastError(code, hint)
 │                          · AccessDeniedError · RequestTooLargeError · TooManyRequestsError
 │                          · ArtifactNotFoundError · KeyNotFoundError · RequestTimeoutError
 │                          · StreamsFullError · TooManyStreamsError · WebhookNotFoundError
+│                          · OrderNotFoundError · OrderStateError · InvalidSignatureError
 ├── JobError               RetryLaterError · FatalError · StepFailedError · StepTimeoutError
 │                          · DuplicateStepError · StepUsageError · ValueTooLargeError
 │                          · UnserializableValueError · CheckpointTypeError · CheckpointConflictError
@@ -19,6 +20,8 @@ HoldfastError(code, hint)
 ├── ArtifactError          ArtifactUnavailableError (transient)
 ├── DispatchError
 ├── ServiceUnavailableError (transient)
+├── PaymentServiceError
+├── MailUnavailableError (transient) · MailRefusedError
 └── LLMError               RateLimitedError · ProviderUnavailableError · ProviderTimeoutError
                            · ContextTooLongError · ContentRefusedError · InvalidResponseError
                            · TruncatedResponseError · ProviderRequestError · AccountRefusedError
@@ -77,11 +80,14 @@ from holdfast.errors.request import (
     DuplicateJobKindError,
     IdempotencyConflictError,
     InvalidInputError,
+    InvalidSignatureError,
     JobFinishedError,
     JobNotFinishedError,
     JobNotFoundError,
     KeyNotFoundError,
     NotAuthenticatedError,
+    OrderNotFoundError,
+    OrderStateError,
     RequestError,
     RequestTimeoutError,
     RequestTooLargeError,
@@ -96,6 +102,9 @@ from holdfast.errors.seams import (
     ArtifactError,
     ArtifactUnavailableError,
     DispatchError,
+    MailRefusedError,
+    MailUnavailableError,
+    PaymentServiceError,
     SealedValueError,
     ServiceUnavailableError,
     StoreCorruptError,
@@ -124,6 +133,7 @@ __all__ = [
     "IdempotencyConflictError",
     "InvalidInputError",
     "InvalidResponseError",
+    "InvalidSignatureError",
     "IsolationError",
     "JobCancelledError",
     "JobError",
@@ -136,8 +146,13 @@ __all__ = [
     "LLMError",
     "LaneHeldError",
     "LeaseLost",
+    "MailRefusedError",
+    "MailUnavailableError",
     "MapFailedError",
     "NotAuthenticatedError",
+    "OrderNotFoundError",
+    "OrderStateError",
+    "PaymentServiceError",
     "PoisonJobError",
     "ProviderRequestError",
     "ProviderTimeoutError",

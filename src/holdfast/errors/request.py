@@ -247,3 +247,35 @@ class TooManyStreamsError(RequestError):
             hint="close streams that nobody looks at, or raise HOLDFAST_CLIENT_STREAMS_MAX",
         )
         self.limit = limit
+
+
+class OrderNotFoundError(RequestError):
+    """No order has that id."""
+
+    code = "order_not_found"
+
+    def __init__(self, *, order_id: str) -> None:
+        super().__init__(
+            f"order {order_id!r} does not exist",
+            hint="'holdfast orders list' shows those there are; unpaid ones are deleted after a while",
+        )
+        self.order_id = order_id
+
+
+class OrderStateError(RequestError):
+    """The order is not in a state in which this can be done."""
+
+    code = "order_state"
+
+    def __init__(self, *, order_id: str, status: str, action: str) -> None:
+        super().__init__(
+            f"order {order_id!r} cannot {action}: it is {status!r}",
+            hint="'holdfast orders show' tells what has happened to it",
+        )
+        self.order_id = order_id
+
+
+class InvalidSignatureError(RequestError):
+    """A webhook was not signed by whom it should come from, or too long ago."""
+
+    code = "invalid_signature"

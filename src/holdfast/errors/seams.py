@@ -73,3 +73,23 @@ class ServiceUnavailableError(HoldfastError):
 
     code = "service_unavailable"
     transient = True
+
+
+class PaymentServiceError(HoldfastError):
+    """The payment service cannot be reached, or refuses; nothing was charged by it."""
+
+    code = "payment_service"
+    transient = True
+
+
+class MailUnavailableError(HoldfastError):
+    """The mail server cannot be reached or takes nothing now; the same e-mail may go later."""
+
+    code = "mail_unavailable"
+    transient = True
+
+
+class MailRefusedError(HoldfastError):
+    """The mail server will never take this e-mail."""
+
+    code = "mail_refused"

@@ -1,0 +1,1 @@
+"""The e-mails of an order: what they say, and how they are sent."""

@@ -1,0 +1,1 @@
+"""How orders are paid: by Stripe, or on a page of our own in test mode."""
