@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from holdfast.apps.reports.orders.payments.test_mode import TestPayments
 
 from holdfast.apps.reports.orders import desk
 from holdfast.apps.reports.orders.fulfilment import register_orders
 from holdfast.apps.reports.orders.links import Links
 from holdfast.apps.reports.orders.mail.base import Mail, parse_sender
 from holdfast.apps.reports.orders.models import OrderDetails
-from holdfast.apps.reports.orders.payments.test_mode import TestPayments
 from holdfast.apps.reports.orders.shop import Shop
 from holdfast.apps.reports.terms import load_terms
 from holdfast.server.tokens import Tokens

@@ -167,7 +167,10 @@ async def test_refund_ends_what_is_under_way_and_no_report_is_announced(
     assert postbox.subjects in (["[Test] Your order"], [])
     stored = await desk.require_order(shop, order.order_id)
     assert (stored.payment, stored.note) == (Payment.REFUNDED, "customer changed her mind")
-    for verb in (desk.retry_order(shop, order.order_id), desk.resend_mail(shop, order.order_id, "ready")):
+    for verb in (
+        desk.retry_order(shop, order.order_id),
+        desk.resend_mail(shop, order.order_id, "ready"),
+    ):
         with pytest.raises(OrderStateError, match="refunded"):
             await verb
 
@@ -208,7 +211,7 @@ async def test_order_keeps_its_end_when_its_jobs_are_deleted(harness, shop):
     await harness.end_of(taken.job.job_id)
 
     harness.registry.keep = timedelta(0)
-    from holdfast.store.base import PruneRequest  # noqa: PLC0415 - of this test alone
+    from holdfast.store.base import PruneRequest
 
     await harness.client.retention.prune(PruneRequest(subject=order.subject))
 
