@@ -87,6 +87,9 @@ def test_table_tells_what_the_money_comes_to():
     assert after(paid(paid_cents=PRICE + 361), refunded(PRICE)) is Payment.PAID
     assert after(refunded(PRICE), paid(paid_cents=PRICE + 361)) is Payment.PAID
     assert after(paid(paid_cents=0)) is Payment.PAID
+    everything = event("evt_all", PaymentNews.REFUNDED)
+    assert after(paid(paid_cents=PRICE + 361), everything) is Payment.REFUNDED
+    assert after(discounted, everything) is Payment.REFUNDED
     assert after(refunded(PRICE // 2)) is Payment.AWAITED
 
 

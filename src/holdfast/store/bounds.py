@@ -111,7 +111,7 @@ def check_event(event: PaymentEvent, job: NewJob | None) -> None:
     """Check a payment event, and that nothing is missing that it needs.
 
     Raises:
-        InvalidInputError: A name or amount cannot be stored, or the job or the amount is missing.
+        InvalidInputError: A name or amount cannot be stored, or the job is missing.
     """
     _check_money(event)
     if event.news is PaymentNews.PAID and job is None:
