@@ -90,7 +90,8 @@ async def open_order(
         ),
         unpaid_for=UNPAID_FOR,
     )
-    order_page = shop.links.order_page(order.order_id)
+    # The same each time: a payment page is asked for again with the very same addresses.
+    order_page = shop.links.order_page(order.order_id, order.created_at)
     if order.payment not in (Payment.AWAITED, Payment.EXPIRED):
         return Checkout(order=order, url=order_page)
     page = await shop.payments.open_page(
