@@ -112,7 +112,8 @@ def page_request(shop: Shop, order: Order) -> PageRequest:
         order=order,
         title=sold_product(order).title,
         email=decode_details(order.details).email,
-        success_url=shop.links.order_page(order.order_id),
+        # The same each time: the page is asked for again with the very same addresses.
+        success_url=shop.links.order_page(order.order_id, order.created_at),
         cancel_url=shop.links.product_page(order.product),
     )
 
