@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import jinja2
+from fastapi import APIRouter
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
@@ -21,12 +22,13 @@ from holdfast.server.problems import WITHHELD, log_unexpected, status_of
 from holdfast.server.service import service_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Coroutine, Sequence
 
     from starlette.requests import Request
     from starlette.responses import Response
 
     from holdfast.server.console.viewing import Viewer
+    from holdfast.server.sections import Section
 
 logger = logging.getLogger(__name__)
 
@@ -46,10 +48,17 @@ HEADERS = {
 
 
 @cache
-def environment() -> jinja2.Environment:
-    """Return what renders the templates: everything is escaped, a name that is missing is an error."""
+def environment(package: str | None = None) -> jinja2.Environment:
+    """Return what renders the templates: everything is escaped, a name that is missing is an error.
+
+    Args:
+        package: Of a section, whose templates are found behind the console's own.
+    """
+    loaders = [jinja2.PackageLoader("holdfast.server.console")]
+    if package is not None:
+        loaders.append(jinja2.PackageLoader(package, "console_templates"))
     made = jinja2.Environment(
-        loader=jinja2.PackageLoader("holdfast.server.console"),
+        loader=jinja2.ChoiceLoader(loaders),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
@@ -68,23 +77,36 @@ def base_of(request: Request) -> str:
 
 
 def render(
-    request: Request, template: str, viewer: Viewer | None, *, status: int = 200, **values: Any
+    request: Request,
+    template: str,
+    viewer: Viewer | None,
+    *,
+    section: Section | None = None,
+    status: int = 200,
+    **values: Any,
 ) -> HTMLResponse:
-    """Return a page made from a template."""
+    """Return a page made from a template, of the console's own or of a section's."""
     service, base = service_of(request), base_of(request)
-    page = environment().get_template(template)
+    page = environment(section.package if section else None).get_template(template)
     text = page.render(
         base=base,
         api=base.removesuffix("/console") + "/api/v1",
         errors=base.removesuffix("/console") + "/errors",
         static={name: f"{base}/static/{name}?v={file.version}" for name, file in static_files().items()},
         viewer=viewer,
+        sections=_sections_of(request, viewer),
         form_token=viewer.form_token(service) if viewer else "",
         now=service.clock.now(),
         here=request.url.path,
         **values,
     )
     return HTMLResponse(text, status, headers=HEADERS)
+
+
+def _sections_of(request: Request, viewer: Viewer | None) -> list[Section]:
+    """Return the sections that exist for a viewer, for the navigation."""
+    known: Sequence[Section] = request.state.holdfast_sections
+    return [each for each in known if viewer and viewer.enters(service_of(request), each)]
 
 
 def redirect(url: str) -> RedirectResponse:
@@ -107,6 +129,16 @@ class PageRoute(APIRoute):
                 return await _told(request, error)
 
         return handled
+
+
+class SectionRouter(APIRouter):
+    """The routes of a section; where the service has them, its navigation leads there."""
+
+    def __init__(self, section: Section) -> None:
+        super().__init__(
+            prefix=f"/console/{section.path}", include_in_schema=False, route_class=PageRoute
+        )
+        self.section = section
 
 
 def _to_sign_in(request: Request) -> Response:
