@@ -6,7 +6,7 @@ import functools
 import json
 import logging
 import traceback
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pydantic_core
 from fastapi.exceptions import RequestValidationError
@@ -138,7 +138,9 @@ def base_of(scope: Scope) -> str:
     if not isinstance(route, ProblemRoute):
         return root
     # The route knows its path without the prefixes of the routers that it was included by.
-    own = f"/api/v1{route.path_format.format(**scope['path_params'])}"
+    own = route.path_format.format(**scope["path_params"])
+    if not own.startswith("/api/"):
+        own = f"/api/v1{own}"
     return path.removesuffix(own) if path.endswith(own) else root
 
 
@@ -258,6 +260,9 @@ CONFLICT: dict[int | str, dict[str, Any]] = {
 class ProblemRoute(APIRoute):
     """A route that reads JSON strictly and tells its errors as problems, wherever it is mounted."""
 
+    failures: ClassVar[dict[int | str, dict[str, Any]]] = _ALWAYS
+    """How any request may end, whatever its function does."""
+
     def __init__(
         self,
         path: str,
@@ -271,7 +276,7 @@ class ProblemRoute(APIRoute):
         super().__init__(
             path,
             endpoint,
-            responses={**_ALWAYS, **(responses or {})},
+            responses={**self.failures, **(responses or {})},
             operation_id=operation_id or endpoint.__name__,
             **options,
         )
@@ -286,3 +291,11 @@ class ProblemRoute(APIRoute):
                 return problem_of(error, base_of(request.scope))
 
         return handled
+
+
+class OpenRoute(ProblemRoute):
+    """A `ProblemRoute` that anybody may ask."""
+
+    failures: ClassVar[dict[int | str, dict[str, Any]]] = {
+        status: told for status, told in _ALWAYS.items() if status not in {401, 403}
+    }

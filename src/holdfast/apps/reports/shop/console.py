@@ -18,8 +18,9 @@ from holdfast.apps.reports.orders.shop import Shop
 from holdfast.errors import InvalidInputError
 from holdfast.server.access import Action
 from holdfast.server.console.forms import read_own_form
-from holdfast.server.console.pages import SectionRouter, base_of, redirect, render
+from holdfast.server.console.pages import SectionRouter, base_of, render
 from holdfast.server.console.viewing import Viewer, allowed
+from holdfast.server.html import redirect
 from holdfast.server.sections import Section
 from holdfast.server.service import service_of
 from holdfast.store.orders import NOTE_CHARACTERS_MAX, OrderQuery, Payment, PaymentOutcome
