@@ -34,7 +34,7 @@ ORDERS_SHOWN: Final = 50
 
 
 def _open_to(resources: Mapping[type, object], principal: Principal) -> bool:
-    """Orders belong to no tenant: keys for one tenant's jobs, or for other kinds, know nothing of them."""
+    """Orders belong to no tenant: keys for one tenant, or for other kinds, know nothing of them."""
     return (
         Shop in resources
         and Action.READ in principal.actions
