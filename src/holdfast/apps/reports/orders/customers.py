@@ -28,6 +28,8 @@ class Erasure:
     removal: Removal
     """The jobs and their files."""
     order_ids: Sequence[str]
+    mails: int
+    """E-mails that were kept here, such as in test mode."""
     jobs_left: Sequence[Job]
     orders_left: Sequence[Order]
 
@@ -68,13 +70,16 @@ async def erase_customer(shop: Shop, email: str, *, wait: timedelta = ERASE_WAIT
 
     Raises:
         StoreError: See `holdfast.engine.subjects.erase`; calling again goes on.
+        MailUnavailableError: E-mails that are kept here cannot be deleted; all else is.
     """
     subject = customer_of(email)
     removal = await erase(shop.client, subject, wait=wait)
     order_ids = await shop.orders.erase_orders(subject)
+    mails = await shop.mailer.forget(email)
     return Erasure(
         removal=removal,
         order_ids=order_ids,
+        mails=mails,
         jobs_left=[job async for job in jobs_of(shop.client, subject)],
         orders_left=[order async for order in orders_of(shop, subject)],
     )
