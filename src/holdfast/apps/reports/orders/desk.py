@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
@@ -21,8 +20,6 @@ from holdfast.apps.reports.orders.parts import parts_of
 from holdfast.apps.reports.orders.payments.base import PageRequest
 from holdfast.errors import (
     InvalidInputError,
-    JobFinishedError,
-    JobNotFoundError,
     OrderNotFoundError,
     OrderStateError,
 )
@@ -32,7 +29,6 @@ from holdfast.store.orders import (
     Payment,
     PaymentEvent,
     PaymentNews,
-    PaymentOutcome,
     Taken,
 )
 
@@ -162,8 +158,6 @@ async def take_event(shop: Shop, event: PaymentEvent) -> Taken:
     taken = await shop.orders.take_payment(event, new)
     if taken.job is not None:
         await shop.client.submissions.announce(taken.job)
-    elif taken.order is not None and taken.outcome is PaymentOutcome.APPLIED:
-        await _cancel_refunded(shop, taken.order)
     return taken
 
 
@@ -171,13 +165,6 @@ async def _order_of(shop: Shop, event: PaymentEvent) -> Order | None:
     if event.order_id is not None:
         return await shop.orders.find_order(event.order_id)
     return await shop.orders.find_order_of(session_id=event.session_id, payment_id=event.payment_id)
-
-
-async def _cancel_refunded(shop: Shop, order: Order) -> None:
-    """Tell the workers at once; that the job is to end is stored with the refund already."""
-    if order.payment is Payment.REFUNDED and order.job_id is not None:
-        with contextlib.suppress(JobFinishedError, JobNotFoundError):
-            await shop.client.cancel(order.job_id)
 
 
 # operators ---------------------------------------------------------------------------------------
