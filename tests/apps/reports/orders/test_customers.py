@@ -12,11 +12,16 @@ from holdfast.engine.subjects import jobs_of
 from tests.apps.reports.conftest import BIRTH
 from tests.apps.reports.orders.conftest import EMAIL, job_of, ordered, paid
 
+PRODUCT = "personal_blueprint"
+
 pytestmark = pytest.mark.usefixtures("quick_print", "no_wait")
 
 
 async def test_erasing_a_customer_leaves_nothing_of_theirs_and_all_of_others(harness, shop):
-    order, other = await ordered(shop), await ordered(shop, email="other@customers.example")
+    order, other = (
+        await ordered(shop, PRODUCT),
+        await ordered(shop, PRODUCT, email="other@customers.example"),
+    )
     await ordered(shop, "bundle")
     await harness.start_worker()
     for each in (order, other):
@@ -38,8 +43,8 @@ async def test_erasing_a_customer_leaves_nothing_of_theirs_and_all_of_others(har
 
 
 async def test_order_whose_job_nobody_ends_stays_and_is_told(harness, shop, desk_hold):
-    reached, release = desk_hold("identity")
-    order = await ordered(shop)
+    reached, release = desk_hold("section_01-12")
+    order = await ordered(shop, PRODUCT)
     job_id = job_of(await paid(shop, order))
     worker = await harness.start_worker()
     await reached.wait()
@@ -54,11 +59,11 @@ async def test_order_whose_job_nobody_ends_stays_and_is_told(harness, shop, desk
 
 
 async def test_record_of_an_order_holds_what_the_customer_told(shop):
-    order = await ordered(shop)
+    order = await ordered(shop, PRODUCT)
     await shop.orders.set_note(order.order_id, "called twice")
 
     record = order_record(await desk.require_order(shop, order.order_id))
 
     assert record["details"]["email"] == EMAIL
     assert record["details"]["request"]["birth"]["name"] == BIRTH.name
-    assert (record["note"], record["amount_cents"]) == ("called twice", 1999)
+    assert (record["note"], record["amount_cents"]) == ("called twice", 3999)

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.usefixtures("quick_print", "no_wait")
 
 
 async def test_order_is_found_by_its_own_id_and_by_those_of_its_payment(shop):
-    order = await ordered(shop)
+    order = await ordered(shop, "personal_blueprint")
     await paid(shop, order)
 
     for sought in (order.order_id, order.session_id, f"pi_{order.order_id}", f" {order.order_id}\n"):
@@ -21,7 +21,7 @@ async def test_order_is_found_by_its_own_id_and_by_those_of_its_payment(shop):
 
 
 async def test_order_is_found_by_each_job_that_works_for_it(harness, shop):
-    order = await ordered(shop)
+    order = await ordered(shop, "personal_blueprint")
     job_id = job_of(await paid(shop, order))
     await harness.start_worker()
     await harness.end_of(job_id)
@@ -33,8 +33,8 @@ async def test_order_is_found_by_each_job_that_works_for_it(harness, shop):
 
 
 async def test_address_finds_all_orders_of_a_customer_however_it_is_written(shop):
-    first, second = await ordered(shop), await ordered(shop, "bundle")
-    await ordered(shop, email="other@customers.example")
+    first, second = await ordered(shop, "personal_blueprint"), await ordered(shop, "bundle")
+    await ordered(shop, "personal_blueprint", email="other@customers.example")
 
     found = await find_orders(shop, f" {EMAIL.upper()} ")
 
@@ -45,7 +45,7 @@ async def test_address_finds_all_orders_of_a_customer_however_it_is_written(shop
 
 
 async def test_address_of_one_order_means_that_order(shop):
-    order = await ordered(shop)
+    order = await ordered(shop, "personal_blueprint")
 
     assert await the_order(shop, EMAIL) == order
 
@@ -70,7 +70,7 @@ async def test_job_that_serves_no_order_finds_none(harness, shop):
 
 async def test_all_orders_of_a_customer_are_read_page_by_page(shop, monkeypatch):
     monkeypatch.setattr(finding, "ORDERS_MAX", 2)
-    placed = [(await ordered(shop)).order_id for _ in range(5)]
+    placed = [(await ordered(shop, "personal_blueprint")).order_id for _ in range(5)]
 
     found = [order.order_id async for order in orders_of(shop, customer_of(EMAIL))]
 

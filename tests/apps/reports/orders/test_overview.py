@@ -10,6 +10,9 @@ from holdfast.store.base import PruneRequest
 from holdfast.store.orders import OrderQuery, Payment
 from tests.apps.reports.orders.conftest import job_of, ordered, paid
 
+PRODUCT = "personal_blueprint"
+"""Quicker to begin than agents are to be imported."""
+
 pytestmark = pytest.mark.usefixtures("quick_print", "no_wait")
 
 
@@ -22,22 +25,22 @@ def letters(page):
 
 
 async def test_order_that_waits_for_its_payment_has_no_job_and_no_e_mail(shop):
-    page = await page_of(shop, await ordered(shop))
+    page = await page_of(shop, await ordered(shop, PRODUCT))
 
     assert page.status is OrderStatus.PENDING_PAYMENT
     assert (page.title, page.served_by, page.report, page.letters) == (
-        "Life Clarity",
+        "Personal Blueprint",
         None,
         None,
         [],
     )
     assert [part.job for part in page.parts] == [None]
-    assert [(fact.what, fact.cents) for fact in page.payment_facts] == [("ordered", 1999)]
+    assert [(fact.what, fact.cents) for fact in page.payment_facts] == [("ordered", 3999)]
     assert not page.retriable
 
 
 async def test_order_that_is_made_has_its_payment_its_report_and_what_was_sent(harness, shop):
-    order = await ordered(shop)
+    order = await ordered(shop, PRODUCT)
     job_id = job_of(await paid(shop, order))
     await harness.start_worker()
     await harness.end_of(job_id)
@@ -55,8 +58,8 @@ async def test_order_that_is_made_has_its_payment_its_report_and_what_was_sent(h
 
 
 async def test_failed_order_may_be_retried_until_it_is_given_back(harness, shop, desk_errors):
-    desk_errors("identity", FatalError("the stars are out"))
-    order = await ordered(shop)
+    desk_errors("section_01-12", FatalError("the stars are out"))
+    order = await ordered(shop, PRODUCT)
     job_id = job_of(await paid(shop, order))
     await harness.start_worker()
     await harness.end_of(job_id)
@@ -69,12 +72,12 @@ async def test_failed_order_may_be_retried_until_it_is_given_back(harness, shop,
     assert letters(failed)[1] == ("failed", "sent", None, False)
     assert (refunded.status, refunded.retriable) == (OrderStatus.REFUNDED, False)
     assert (refunded.order.payment, refunded.order.note) == (Payment.REFUNDED, "for the delay")
-    assert [(fact.what, fact.cents) for fact in refunded.payment_facts][-1] == ("given back", 1999)
+    assert [(fact.what, fact.cents) for fact in refunded.payment_facts][-1] == ("given back", 3999)
 
 
 async def test_refused_e_mail_is_undelivered_and_one_sent_again_stands_beside_it(harness, shop, postbox):
     postbox.errors = [MailRefusedError("no such mailbox")] * 2
-    order = await ordered(shop)
+    order = await ordered(shop, PRODUCT)
     job_id = job_of(await paid(shop, order))
     await harness.start_worker()
     await harness.end_of(job_id)
@@ -97,7 +100,7 @@ async def test_refused_e_mail_is_undelivered_and_one_sent_again_stands_beside_it
 
 async def test_e_mail_whose_server_is_away_is_being_tried(harness, shop, postbox):
     postbox.errors = [MailUnavailableError("away")]
-    order = await ordered(shop)
+    order = await ordered(shop, PRODUCT)
     job_id = job_of(await paid(shop, order))
     await harness.start_worker()
     await harness.event(job_id, "step.retrying")
@@ -109,7 +112,7 @@ async def test_e_mail_whose_server_is_away_is_being_tried(harness, shop, postbox
 
 
 async def test_e_mail_asked_for_again_is_there_before_a_worker_takes_it(harness, shop):
-    order = await ordered(shop)
+    order = await ordered(shop, PRODUCT)
     await paid(shop, order)
     await desk.resend_mail(shop, order.order_id, MailSort.CONFIRMATION)
 
@@ -119,7 +122,7 @@ async def test_e_mail_asked_for_again_is_there_before_a_worker_takes_it(harness,
 async def test_order_is_looked_at_after_its_jobs_were_deleted_and_its_product_left_the_shop(
     harness, shop, monkeypatch
 ):
-    order = await ordered(shop)
+    order = await ordered(shop, PRODUCT)
     job_id = job_of(await paid(shop, order))
     await harness.start_worker()
     await harness.end_of(job_id)
@@ -130,5 +133,5 @@ async def test_order_is_looked_at_after_its_jobs_were_deleted_and_its_product_le
     [row] = await listed(shop, await shop.orders.list_orders(OrderQuery()))
 
     assert (page.served_by, page.parts, page.letters) == (None, (), [])
-    assert (page.title, page.status) == ("life_clarity", OrderStatus.READY)
-    assert (row.title, row.status) == ("life_clarity", OrderStatus.READY)
+    assert (page.title, page.status) == (PRODUCT, OrderStatus.READY)
+    assert (row.title, row.status) == (PRODUCT, OrderStatus.READY)

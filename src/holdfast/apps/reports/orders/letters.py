@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 import msgspec
 
-from holdfast.apps.reports.orders.models import MAIL_KIND, MailInput, MailSort
+from holdfast.apps.reports.orders.models import MAIL_KIND, UNDELIVERED, MailInput, MailSort
+from holdfast.errors import MailRefusedError
 from holdfast.jobs import past_events
+from holdfast.model import JobStatus
 from holdfast.store.base import JobQuery
 
 if TYPE_CHECKING:
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from holdfast.apps.reports.orders.shop import Shop
-    from holdfast.model import Checkpoint, Event, Job
+    from holdfast.model import Event, Job
     from holdfast.store.orders import Order
 
 LetterStatus = Literal["sent", "trying", "undelivered"]
@@ -24,7 +26,10 @@ LetterStatus = Literal["sent", "trying", "undelivered"]
 _AGAIN_MAX: Final = 100
 """E-mails sent again that are looked at."""
 
-_TROUBLES: Final = frozenset({"step.started", "step.retrying", "mail.undelivered"})
+_TOLD_BY: Final = frozenset({"step.started", "step.retrying", "step.completed", UNDELIVERED})
+
+_REFUSED: Final = b'"undelivered"'
+"""Output of a job whose e-mail will never be taken."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,10 +47,6 @@ class Letter:
     """Stable code of what went wrong last; None once it is sent."""
     again: bool = False
     """Whether an operator has asked for it."""
-
-
-_Told = list[tuple["Event", dict[str, Any]]]
-"""Events with their fields."""
 
 
 async def letters_of(shop: Shop, order: Order, served_by: Job | None) -> list[Letter]:
@@ -66,75 +67,46 @@ async def letters_of(shop: Shop, order: Order, served_by: Job | None) -> list[Le
 
 
 async def _of_order_job(shop: Shop, job: Job) -> list[Letter]:
-    records = await shop.client.records(job.job_id)
-    steps = {step.key: step for step in records.checkpoints if step.finished}
-    events = await past_events(shop.client, job, _TROUBLES)
-    found = []
-    for sort in MailSort:
-        letter = _letter(job, sort, steps.get(_key(sort)), _about(events, sort))
-        if letter is not None:
-            found.append(letter)
-    return found
+    events = await past_events(shop.client, job, _TOLD_BY)
+    letters = (_letter(job, sort, events) for sort in MailSort)
+    return [letter for letter in letters if letter is not None]
 
 
 async def _of_mail_job(shop: Shop, job: Job, sort: MailSort) -> Letter:
     """Return the e-mail of a job that does nothing else, however far it is."""
-    records = await shop.client.records(job.job_id)
-    step = next((step for step in records.checkpoints if step.finished), None)
-    events = _about(await past_events(shop.client, job, _TROUBLES), sort)
-    letter = _letter(job, sort, step, events) or Letter(
-        sort=sort,
-        status="undelivered" if job.status.terminal else "trying",
-        tries=int(job.status.terminal),
-        at=job.finished_at or job.created_at,
-        error=None,
-        job_id=job.job_id,
+    letter = _letter(job, sort, await past_events(shop.client, job, _TOLD_BY)) or Letter(
+        sort=sort, status="trying", tries=0, at=job.created_at, job_id=job.job_id
     )
-    if letter.status == "undelivered" and job.error is not None:
-        cause = str(job.error.details.get("cause_code", job.error.code))
-        letter = replace(letter, error=cause)
+    if job.status is JobStatus.COMPLETED:
+        refused = job.output == _REFUSED
+        letter = (
+            replace(letter, status="undelivered", error=MailRefusedError.code) if refused else letter
+        )
+    elif job.status.terminal:
+        letter = replace(letter, status="undelivered")
     return replace(letter, again=True)
 
 
-def _letter(job: Job, sort: MailSort, step: Checkpoint | None, events: _Told) -> Letter | None:
-    """Return what a step and the events about it tell of an e-mail; None if nothing has begun."""
-    if step is not None:
-        return Letter(
-            sort=sort,
-            status="sent",
-            tries=step.attempts,
-            at=step.finished_at or job.created_at,
-            job_id=job.job_id,
-        )
-    if not events:
+def _letter(job: Job, sort: MailSort, events: Sequence[Event]) -> Letter | None:
+    """Return what the events of its step tell of an e-mail, the last one above all; None without any."""
+    status: LetterStatus | None = None
+    tries, error, at = 0, None, job.created_at
+    for event in events:
+        told = msgspec.json.decode(event.data)
+        if f"mail/{sort}" != told.get("key") and sort != told.get("sort"):
+            continue
+        at = event.at
+        if event.type == UNDELIVERED:
+            # A step that has ended well nevertheless has brought home a refusal.
+            error = MailRefusedError.code if status == "sent" else error
+            status = "undelivered"
+        elif event.type == "step.completed":
+            status, tries, error = "sent", told["attempts"], None
+        else:
+            status, tries = "trying", told["step_attempt"]
+            error = told["error"]["code"] if "error" in told else error
+    if status is None:
         return None
-    last, _ = events[-1]
-    ended = last.type == "mail.undelivered" or job.status.terminal
-    errors = [fields["error"] for _, fields in events if "error" in fields]
-    return Letter(
-        sort=sort,
-        status="undelivered" if ended else "trying",
-        tries=max(int(fields.get("step_attempt", 1)) for _, fields in events),
-        at=last.at,
-        error=_code_of(errors[-1]) if errors else None,
-        job_id=job.job_id,
-    )
-
-
-def _about(events: Sequence[Event], sort: MailSort) -> _Told:
-    """Return the events about an e-mail with what they tell."""
-    told = [(event, msgspec.json.decode(event.data)) for event in events]
-    return [
-        (event, fields)
-        for event, fields in told
-        if fields.get("key") == _key(sort) or fields.get("sort") == sort
-    ]
-
-
-def _code_of(error: dict[str, str] | str) -> str:
-    """Return the code of an error as events of steps tell it, or as ours does."""
-    return error if isinstance(error, str) else error["code"]
-
-
-def _key(sort: MailSort) -> str:
-    return f"mail/{sort}"
+    if status == "trying" and job.status.terminal:
+        status = "undelivered"
+    return Letter(sort=sort, status=status, tries=tries, at=at, error=error, job_id=job.job_id)
