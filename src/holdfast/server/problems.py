@@ -29,6 +29,7 @@ from holdfast.errors import (
     JobNotFoundError,
     KeyNotFoundError,
     NotAuthenticatedError,
+    OrderFileNotFoundError,
     OrderNotFoundError,
     OrderStateError,
     PaymentServiceError,
@@ -72,6 +73,7 @@ _STATUS: tuple[tuple[type[HoldfastError], int], ...] = (
     (KeyNotFoundError, 404),
     (WebhookNotFoundError, 404),
     (OrderNotFoundError, 404),
+    (OrderFileNotFoundError, 404),
     (InvalidSignatureError, 400),
     (OrderStateError, 409),
     (IdempotencyConflictError, 409),
@@ -122,7 +124,7 @@ class Problem(BaseModel):
     """Stable: what programs go by."""
     hint: str | None = None
     """What to do."""
-    details: dict[str, str | int | float | bool | None] | None = None
+    details: dict[str, str | int | float | bool | list[str] | None] | None = None
     """Fields of the error, such as `job_id`."""
 
 
@@ -211,11 +213,15 @@ def log_unexpected(error: Exception) -> None:
 def _fields(error: HoldfastError) -> dict[str, Any]:
     """Return what an error knows beside its message, as far as it is plain."""
     plain = (str, int, float, bool, type(None))
-    return {
-        name: value
-        for name, value in vars(error).items()
-        if name not in {"message", "hint"} and isinstance(value, plain)
-    }
+    found: dict[str, Any] = {}
+    for name, value in vars(error).items():
+        if name in {"message", "hint"}:
+            continue
+        if isinstance(value, plain):
+            found[name] = value
+        elif isinstance(value, tuple) and all(isinstance(each, str) for each in value):
+            found[name] = list(value)
+    return found
 
 
 def _told(found: dict[str, Any]) -> str:

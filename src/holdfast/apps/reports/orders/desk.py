@@ -14,9 +14,10 @@ from holdfast.apps.reports.orders.models import (
     MailSort,
     OrderInput,
     customer_of,
+    decode_details,
     encode_details,
 )
-from holdfast.apps.reports.orders.parts import parts_of
+from holdfast.apps.reports.orders.parts import parts_of, sold_product
 from holdfast.apps.reports.orders.payments.base import PageRequest
 from holdfast.errors import (
     InvalidInputError,
@@ -72,8 +73,7 @@ async def open_order(
         PaymentServiceError: The page cannot be made; the order waits, unpaid, and asking again with
             the same key makes it.
     """
-    found = product_of(product)
-    if found is None:
+    if product_of(product) is None:
         raise InvalidInputError(
             f"product {product!r} is not sold",
             hint=f"sold are {', '.join(repr(each.kind) for each in PRODUCTS)}",
@@ -90,20 +90,32 @@ async def open_order(
         ),
         unpaid_for=UNPAID_FOR,
     )
-    order_page = shop.links.order_page(order.order_id)
+    return await open_payment(shop, order)
+
+
+async def open_payment(shop: Shop, order: Order) -> Checkout:
+    """Make the page to pay an order on, or find it again.
+
+    Raises:
+        PaymentServiceError: It cannot be made; the order waits, unpaid.
+    """
     if order.payment not in (Payment.AWAITED, Payment.EXPIRED):
-        return Checkout(order=order, url=order_page)
-    page = await shop.payments.open_page(
-        PageRequest(
-            order=order,
-            title=found.title,
-            email=details.email,
-            success_url=order_page,
-            cancel_url=shop.links.product_page(product),
-        )
-    )
+        return Checkout(order=order, url=shop.links.order_page(order.order_id))
+    page = await shop.payments.open_page(page_request(shop, order))
     order = await shop.orders.set_session(order.order_id, page.session_id)
     return Checkout(order=order, url=page.url)
+
+
+def page_request(shop: Shop, order: Order) -> PageRequest:
+    """Return what the payment page of an order is to show."""
+    return PageRequest(
+        order=order,
+        title=sold_product(order).title,
+        email=decode_details(order.details).email,
+        # The same each time: the page is asked for again with the very same addresses.
+        success_url=shop.links.order_page(order.order_id, order.created_at),
+        cancel_url=shop.links.product_page(order.product),
+    )
 
 
 async def require_order(shop: Shop, order_id: str) -> Order:
