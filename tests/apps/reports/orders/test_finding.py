@@ -16,6 +16,7 @@ async def test_order_is_found_by_its_own_id_and_by_those_of_its_payment(shop):
     order = await ordered(shop, "personal_blueprint")
     await paid(shop, order)
 
+    assert order.session_id is not None
     for sought in (order.order_id, order.session_id, f"pi_{order.order_id}", f" {order.order_id}\n"):
         assert (await the_order(shop, sought)).order_id == order.order_id
 
@@ -28,7 +29,10 @@ async def test_order_is_found_by_each_job_that_works_for_it(harness, shop):
     paid_order = await the_order(shop, order.order_id)
     again = await desk.resend_mail(shop, order.order_id, MailSort.READY)
 
-    for sought in (job_id, report_job_id(paid_order), again.job_id):
+    report_id = report_job_id(paid_order)
+
+    assert report_id is not None
+    for sought in (job_id, report_id, again.job_id):
         assert (await the_order(shop, sought)).order_id == order.order_id
 
 
