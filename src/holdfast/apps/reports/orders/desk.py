@@ -232,6 +232,11 @@ async def flag_refund(shop: Shop, order_id: str, note: str | None = None) -> Ord
         raise OrderStateError(order_id=order_id, status=order.payment.value, action="be refunded")
     if note is not None:
         await shop.orders.set_note(order_id, note)
-    event = PaymentEvent(event_id=new_id("operator"), news=PaymentNews.REFUNDED, order_id=order.order_id)
+    event = PaymentEvent(
+        event_id=new_id("operator"),
+        news=PaymentNews.REFUNDED,
+        order_id=order.order_id,
+        refunded_cents=order.paid_cents,
+    )
     taken = await take_event(shop, event)
     return taken.order or order
