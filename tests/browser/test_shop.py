@@ -25,6 +25,7 @@ from tests.apps.reports.conftest import (
     quick_print,
     quick_sky,
 )
+from tests.apps.reports.orders.conftest import ordered, paid
 from tests.server.shop import shop_resources
 
 __all__ = ["desk", "facts", "harness", "llm", "no_wait", "quick_print", "quick_sky"]
@@ -172,13 +173,15 @@ async def test_page_goes_on_when_the_server_comes_back(harness, page, desk):
 
 async def test_failure_is_told_kindly_and_a_retry_seen_live(harness, running, page, desk):
     desk.errors["identity"] = [FatalError("the stars are out")]
-    await pay(page, running.url, "bundle")
+    shop = harness.services.resources[Shop]
+    small = await ordered(shop, "bundle")
+    await paid(shop, small)
+    await page.goto(f"{running.url}/orders/{small.order_id}?token={shop.links.token(small.order_id)}")
     await harness.start_worker()
     await says(page, "partly_failed")
     await expect(page.get_by_role("link", name="Download PDF")).to_have_count(2)
 
-    shop = harness.services.resources[Shop]
-    await orders_desk.retry_order(shop, urlsplit(page.url).path.rpartition("/")[2])
+    await orders_desk.retry_order(shop, small.order_id)
     await page.evaluate("dispatchEvent(new Event('online'))")
 
     await says(page, "ready")
