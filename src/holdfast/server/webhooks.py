@@ -18,6 +18,7 @@ from holdfast.server.auth import WebhookOwner
 from holdfast.server.problems import NOT_FOUND, ProblemRoute
 from holdfast.server.schemas import JobId, Name
 from holdfast.server.service import Service, service_of
+from holdfast.store.service import DELIVERY_KIND
 from holdfast.webhooks import delivery_input_of, replay, rotated
 from holdfast.webhooks import make_webhook as webhook_for
 
@@ -203,7 +204,7 @@ async def replay_delivery(
     """Tell the same message again, under the same `webhook-id`."""
     await _reach(here, principal, webhook_id)
     found = await here.client.get(delivery_id)
-    if found.concurrency_key is None or not found.concurrency_key.endswith(f" {webhook_id}"):
+    if found.kind != DELIVERY_KIND or found.subject != webhook_id:
         raise JobNotFoundError(job_id=delivery_id)
     return delivery_view_of(await replay(here.client, delivery_id))
 

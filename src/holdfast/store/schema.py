@@ -105,7 +105,6 @@ _KEYED = text("idempotency_key IS NOT NULL AND tenant IS NOT NULL")
 _KEYED_ALONE = text("idempotency_key IS NOT NULL AND tenant IS NULL")
 _OWNED = text("tenant IS NOT NULL")
 _ENDED = text("ended_at IS NOT NULL")
-_DELIVERY = text("kind = 'holdfast.webhook'")
 
 # Queue and kind lie in the index so that a long backlog of other queues is passed over without
 # reading its rows.
@@ -164,14 +163,6 @@ Index(
 # Lists of one tenant's or one kind's jobs, newest first.
 Index("jobs_tenant", jobs.c.tenant, jobs.c.job_id, sqlite_where=_OWNED, postgresql_where=_OWNED)
 Index("jobs_kind", jobs.c.kind, jobs.c.job_id)
-# What was told to one subscriber, newest first.
-Index(
-    "jobs_deliveries",
-    jobs.c.concurrency_key,
-    jobs.c.job_id,
-    sqlite_where=_DELIVERY,
-    postgresql_where=_DELIVERY,
-)
 Index("jobs_finished", jobs.c.finished_at, sqlite_where=_FINISHED, postgresql_where=_FINISHED)
 Index(
     "jobs_kind_finished",
