@@ -77,6 +77,20 @@ class Submissions:
             await self.announce(submitted.job)
         return submitted
 
+    def draft(
+        self,
+        kind: str,
+        value: Any = None,
+        *,
+        idempotency_key: str | None = None,
+        **options: Unpack[SubmitOptions],
+    ) -> NewJob:
+        """Return a job for a store's verb that inserts it with rows of its own; see `JobClient.submit`.
+
+        Once that is committed, `announce` it.
+        """
+        return _traced(new_job(self._registry, kind, value, idempotency_key, options))
+
     async def close(self) -> None:
         """Wait no longer for commits of callers."""
         for task in self._followed:

@@ -29,6 +29,7 @@ from holdfast.server import (
     websocket,
 )
 from holdfast.server.body_limit import BodyLimit
+from holdfast.server.console.pages import SectionRouter
 from holdfast.server.guard import Guard, GuardedRouter
 from holdfast.server.observing import ObserveRequests
 from holdfast.server.openapi import DESCRIPTION, TAGS, DescribedApi
@@ -39,7 +40,7 @@ from holdfast.server.stopping import closing_on_signals
 from holdfast.server.streams import Streams
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Sequence
     from contextlib import AbstractAsyncContextManager
 
     from starlette.requests import Request
@@ -79,7 +80,12 @@ EXPOSED_HEADERS = (
 """What pages of allowed origins may read."""
 
 
-def create_router(open_service: OpenService, guarded_by: ServiceOptions | None = None) -> APIRouter:
+def create_router(
+    open_service: OpenService,
+    guarded_by: ServiceOptions | None = None,
+    *,
+    routers: Sequence[APIRouter] = (),
+) -> APIRouter:
     """Return all routes as a router, for `include_router` of a FastAPI application.
 
     The service is opened and closed with the application that it is included in.
@@ -87,14 +93,20 @@ def create_router(open_service: OpenService, guarded_by: ServiceOptions | None =
     Args:
         open_service: Opens it.
         guarded_by: Limits of requests where the application has no middleware of ours.
+        routers: Of applications, with whole paths of their own.
     """
+    sections = [each.section for each in routers if isinstance(each, SectionRouter)]
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Any) -> AsyncIterator[dict[str, Any]]:
         async with open_service() as service, Streams(service).running() as streams:
             try:
                 with closing_on_signals(service.closing):
-                    yield {"holdfast": service, "holdfast_streams": streams}
+                    yield {
+                        "holdfast": service,
+                        "holdfast_streams": streams,
+                        "holdfast_sections": sections,
+                    }
             finally:
                 service.closing.set()
                 await service.checks.close()
@@ -109,7 +121,7 @@ def create_router(open_service: OpenService, guarded_by: ServiceOptions | None =
     uncounted.include_router(health.router)
     for resource in ROUTERS:
         counted.include_router(resource, prefix="/api/v1")
-    for resource in ROOT_ROUTERS:
+    for resource in (*ROOT_ROUTERS, *routers):
         counted.include_router(resource)
     for guarded in (uncounted, counted):
         if guarded is not router:
@@ -117,8 +129,10 @@ def create_router(open_service: OpenService, guarded_by: ServiceOptions | None =
     return router
 
 
-def create_api(open_service: OpenService, options: ServiceOptions) -> FastAPI:
-    """Return the whole service as an application of its own."""
+def create_api(
+    open_service: OpenService, options: ServiceOptions, *, routers: Sequence[APIRouter] = ()
+) -> FastAPI:
+    """Return the whole service as an application of its own; see `create_router`."""
     api = DescribedApi(
         title="Holdfast",
         summary="Durable jobs for long AI work.",
@@ -143,7 +157,7 @@ def create_api(open_service: OpenService, options: ServiceOptions) -> FastAPI:
             expose_headers=EXPOSED_HEADERS,
         )
     api.add_middleware(ResponseHeaders, https=options.public_url.startswith("https://"))
-    api.include_router(create_router(open_service))
+    api.include_router(create_router(open_service, routers=routers))
     api.add_api_route("/", _to_console, include_in_schema=False)
     api.add_exception_handler(HTTPException, _told)
     api.add_exception_handler(RequestValidationError, _told)

@@ -21,10 +21,8 @@ if TYPE_CHECKING:
     from holdfast.server.service import ServiceOptions
 
 _HANDLE = "holdfast.handle"
-_OWN = re.compile(r"/(?=(api/v1|console|errors|metrics|health)(/|$))")
-"""Where paths of ours may begin."""
-_PREFIXES_MAX = 5
-"""Places that are looked at; the prefix is somebody's choice, but the path is a client's."""
+_PREFIXES_MAX = 8
+"""Places in a path that are looked at: the prefix is somebody's choice, but the path is a client's."""
 
 
 class Guard:
@@ -61,7 +59,7 @@ class GuardedRouter(APIRouter):
     def _find_base(self, scope: Scope) -> str:
         """Return what the routes were included below, by the first place from which one fits."""
         root, path = scope.get("root_path", ""), scope["path"]
-        for place in islice(_OWN.finditer(path, len(root)), _PREFIXES_MAX):
+        for place in islice(re.finditer("/", path), _PREFIXES_MAX):
             asked = {"type": "http", "method": "GET", "headers": [], "root_path": ""}
             asked["path"] = path[place.start() :]
             if any(route.matches(asked)[0] is not Match.NONE for route in self.routes):

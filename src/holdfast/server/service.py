@@ -15,7 +15,7 @@ from holdfast.server.good_keys import GoodKeys
 from holdfast.server.tries import Tries
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from ipaddress import IPv4Network, IPv6Network
 
     from holdfast.clock import Clock
@@ -59,6 +59,8 @@ class Service:
     good_keys: GoodKeys = field(default_factory=GoodKeys)
     sign_ins: Tries = field(default_factory=lambda: Tries(limit=10, seconds=60))
     """Failed tries to sign in to the console, by address."""
+    resources: Mapping[type, object] = field(default_factory=dict)
+    """What applications' own routes work with, by type."""
     troubles: Callable[[], Sequence[str]] = tuple
     """Gives what is wrong with this process that a restart may cure."""
     reach_broker: Callable[[], None] | None = None

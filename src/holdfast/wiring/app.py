@@ -22,6 +22,7 @@ from holdfast.store import open_store
 from holdfast.store.sealed import open_sealed
 from holdfast.telemetry import configure_logging
 from holdfast.wiring.deliveries import open_courier, register_own_kinds
+from holdfast.wiring.extension import extended
 from holdfast.wiring.llm import open_llm
 from holdfast.wiring.opening import (
     Opened,
@@ -35,7 +36,7 @@ from holdfast.wiring.opening import (
 from holdfast.wiring.running import refuse_in_child, refuse_in_loop, run_async
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
 
     from fastapi import APIRouter, FastAPI
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
     from holdfast.server.service import Service
     from holdfast.settings import Settings
     from holdfast.store.enlisted import SqlEnlister
+    from holdfast.wiring.extension import Extension
 
 JobFunction = TypeVar("JobFunction", bound="Callable[..., Awaitable[Any]]")
 
@@ -86,6 +88,8 @@ class App:
         """Answers model calls while no endpoint is set; sample sentences by default."""
         self.models: tuple[str, ...] = ()
         """Models that jobs ask for by name, beside the default one; of the same account and limits."""
+        self.extensions: list[Extension] = []
+        """What it brings beside job kinds."""
 
     @property
     def settings(self) -> Settings:
@@ -134,6 +138,16 @@ class App:
         """
         async with self._open() as opened:
             yield opened.client
+
+    @contextlib.asynccontextmanager
+    async def resources(self) -> AsyncIterator[Mapping[type, object]]:
+        """Open the store and give what the application's extensions bring, for tools of operators.
+
+        Raises:
+            ConfigError, StoreError: The store or an extension cannot be used.
+        """
+        async with self._open() as opened, self._extended(opened) as found:
+            yield found
 
     @contextlib.asynccontextmanager
     async def worker(
@@ -196,7 +210,8 @@ class App:
         def open_service() -> AbstractAsyncContextManager[Service]:
             return self.service(with_worker=with_worker, open_access=open_access)
 
-        return api_of(self.settings, open_service, open_access=open_access)
+        routers = self._routers()
+        return api_of(self.settings, open_service, open_access=open_access, routers=routers)
 
     def router(self, *, with_worker: bool | None = None, open_access: bool = False) -> APIRouter:
         """Return all routes of the HTTP service, to be included in another FastAPI application.
@@ -218,7 +233,8 @@ class App:
         def open_service() -> AbstractAsyncContextManager[Service]:
             return self.service(with_worker=with_worker, open_access=open_access)
 
-        return router_of(self.settings, open_service, open_access=open_access)
+        routers = self._routers()
+        return router_of(self.settings, open_service, open_access=open_access, routers=routers)
 
     @contextlib.asynccontextmanager
     async def service(
@@ -249,6 +265,7 @@ class App:
                 self._clock,
                 broker=self.broker(),
                 worker=worker,
+                resources=await stack.enter_async_context(self._extended(opened)),
             )
             if worker is not None:
                 await stack.enter_async_context(claiming_until_close(worker, service.closing))
@@ -301,6 +318,7 @@ class App:
                 settings, opened.store, self._clock, self.offline_writer, models=self.models
             ) as llm,
             open_courier(settings, opened, self._clock) as courier,
+            self._extended(opened) as brought,
         ):
             client = opened.client
             await client.artifact_store.check()
@@ -312,7 +330,7 @@ class App:
                     store=opened.store,
                     artifacts=client.artifact_store,
                     clock=self._clock,
-                    resources={type(llm): llm, **courier, **self._resources},
+                    resources={type(llm): llm, **courier, **brought, **self._resources},
                     blobs=SealedBlobs(client.artifact_store, keyring_of(settings)),
                 ),
                 self.registry,
@@ -371,11 +389,18 @@ class App:
             async with open_dispatcher(self.broker(), store) as dispatcher:
                 client = JobClient(store, self.registry, dispatcher, artifacts, self._enlisting)
                 try:
-                    yield Opened(client, store, dispatcher, opened.service.sealed_by(keys))
+                    service, orders = opened.service.sealed_by(keys), opened.orders.sealed_by(keys)
+                    yield Opened(client, store, dispatcher, service, orders)
                 finally:
                     await client.submissions.close()
         finally:
             await opened.close()
+
+    def _extended(self, opened: Opened) -> AbstractAsyncContextManager[dict[type, object]]:
+        return extended(self.extensions, self.settings, opened, self._clock)
+
+    def _routers(self) -> Sequence[APIRouter]:
+        return [router for extension in self.extensions for router in extension.routers()]
 
     def _enlisting(self) -> SqlEnlister:
         if self._enlister is None:

@@ -19,7 +19,7 @@ except ImportError as error:
 from holdfast.server.tokens import Tokens
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Sequence
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
 
     from fastapi import APIRouter, FastAPI
@@ -37,13 +37,14 @@ def api_of(
     open_service: Callable[[], AbstractAsyncContextManager[Service]],
     *,
     open_access: bool,
+    routers: Sequence[APIRouter] = (),
 ) -> FastAPI:
     """Return the ASGI application that settings and `open_access` describe.
 
     Raises:
         ConfigError: Settings contradict each other.
     """
-    return create_api(open_service, options_of(settings, open_access=open_access))
+    return create_api(open_service, options_of(settings, open_access=open_access), routers=routers)
 
 
 def router_of(
@@ -51,13 +52,15 @@ def router_of(
     open_service: Callable[[], AbstractAsyncContextManager[Service]],
     *,
     open_access: bool,
+    routers: Sequence[APIRouter] = (),
 ) -> APIRouter:
     """Return the routes for an application of others that settings and `open_access` describe.
 
     Raises:
         ConfigError: Settings contradict each other.
     """
-    return create_router(open_service, options_of(settings, open_access=open_access))
+    options = options_of(settings, open_access=open_access)
+    return create_router(open_service, options, routers=routers)
 
 
 def options_of(settings: Settings, *, open_access: bool) -> ServiceOptions:
@@ -77,7 +80,7 @@ def options_of(settings: Settings, *, open_access: bool) -> ServiceOptions:
         requests_per_minute=settings.client_requests_per_minute,
         streams_max=settings.streams_max,
         client_streams_max=settings.client_streams_max,
-        public_url=settings.public_url or f"http://{settings.host}:{settings.port}",
+        public_url=settings.service_url,
         webhook_networks=settings.webhook_network_list,
     )
 
@@ -91,6 +94,7 @@ def service_of(
     *,
     broker: CeleryApp | None = None,
     worker: Worker | None = None,
+    resources: Mapping[type, object] | None = None,
 ) -> Service:
     """Return what requests work with, while everything is open.
 
@@ -102,6 +106,7 @@ def service_of(
         clock: For times.
         broker: What jobs are announced by, if there is one.
         worker: The one that runs jobs beside the service, if one does.
+        resources: What applications' own routes work with.
     """
     return Service(
         client=opened.client,
@@ -111,6 +116,7 @@ def service_of(
         clock=clock,
         options=options,
         tokens=Tokens(secrets, clock),
+        resources=resources or {},
         troubles=tuple if worker is None else worker.troubles,
         reach_broker=None if broker is None else _broker_check(broker),
     )

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler
 from pydantic.json_schema import SkipJsonSchema
 
 from holdfast.apps.reports.astro.models import BirthData
+from holdfast.llm import Urgency
 
 DAYS = 365
 """Days of a full horoscope."""
@@ -43,6 +44,8 @@ class WritingOptions(_Model):
     """One call after another in the order of print, as the published design did."""
     model: str | None = None
     """Key of the model in the client's configuration; None for its default."""
+    urgency: Urgency = "normal"
+    """How soon it is needed, against other reports that call the same model."""
     output_tokens_max: Annotated[int, Field(ge=256)] = 16_000
     """The most that the model can write in one call; a batch that needs more is split."""
 
@@ -81,41 +84,22 @@ class ReportResult(_Model):
     """What could not be printed as it was, for the operator."""
 
 
-class PartError(_Model):
-    """Why a part of a bundle could not be delivered."""
-
-    code: str
-    """Stable, from `docs/errors.md`."""
-    message: str
-
-
 class BundlePart(_Model):
-    """One product of a bundle: its report, or the reason why there is none."""
+    """One product of a bundle."""
 
     product: str
     """Its kind."""
     title: str
     job_id: str
     """The child job, which keeps the file."""
-    report: ReportResult | None = None
-    error: PartError | None = None
+    report: ReportResult
 
 
 class BundleResult(_Model):
-    """The output of a bundle job; at least one part has a report."""
+    """The output of a bundle job."""
 
     parts: tuple[BundlePart, ...]
-    """In the order in which they are offered, whatever became of them."""
-
-    @property
-    def delivered(self) -> tuple[BundlePart, ...]:
-        """The parts that have a report."""
-        return tuple(part for part in self.parts if part.report is not None)
-
-    @property
-    def failed(self) -> tuple[BundlePart, ...]:
-        """The parts that have none."""
-        return tuple(part for part in self.parts if part.report is None)
+    """In the order in which they are offered."""
 
 
 class WrittenAnswer(_Model):

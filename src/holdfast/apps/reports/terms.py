@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
+from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -29,8 +30,15 @@ class ProductTerms(BaseModel):
     """The most tokens that one report may use; what needs more is parked."""
     budget_usd: Annotated[Decimal, Field(gt=0)] | None = None
     """The most money that one report may cost; needs models of known price."""
+    typical_seconds: Annotated[float, Field(gt=0)] = 3600
+    """How long one takes, told to customers until there are reports to measure it by."""
     writing: WritingOptions = WritingOptions()
     """How it is written, unless the request says otherwise."""
+
+    @property
+    def typical_time(self) -> timedelta:
+        """How long one takes."""
+        return timedelta(seconds=self.typical_seconds)
 
     @property
     def budget(self) -> Budget:

@@ -67,8 +67,12 @@ class MailSort(StrEnum):
     """Something could not be made, with what happens next; tells of parts that are ready, too."""
 
 
-MailEnd = Literal["sent", "refused"]
-"""Refused: the mail server will never take it, such as an address that does not exist."""
+UNDELIVERED = "mail.undelivered"
+"""Event of an order's job for an e-mail that has come to that end, after the step that has tried."""
+
+MailEnd = Literal["sent", "undelivered"]
+"""Undelivered: the mail server will never take it, such as for an address that does not exist, or took
+nothing for days."""
 
 
 class OrderInput(_Model):
