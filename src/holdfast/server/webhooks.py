@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
-from fastapi import APIRouter, Depends, Query, Response
+from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 
@@ -17,7 +17,7 @@ from holdfast.server import examples
 from holdfast.server.auth import WebhookOwner
 from holdfast.server.problems import NOT_FOUND, ProblemRoute
 from holdfast.server.schemas import JobId, Name
-from holdfast.server.service import Service, service_of
+from holdfast.server.service import Here, Service
 from holdfast.store.service import DELIVERY_KIND
 from holdfast.webhooks import delivery_input_of, replay, rotated
 from holdfast.webhooks import make_webhook as webhook_for
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 router = APIRouter(prefix="/webhooks", tags=["webhooks"], route_class=ProblemRoute)
 
-Here = Annotated[Service, Depends(service_of)]
 Limit = Annotated[int, Query(ge=1, le=1_000, description="At most so many.")]
 
 _SCAN_MAX = 1_000
