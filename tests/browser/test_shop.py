@@ -12,6 +12,7 @@ from playwright.async_api import Page, expect
 from holdfast.apps.reports.orders import desk as orders_desk
 from holdfast.apps.reports.orders.fulfilment import register_orders
 from holdfast.apps.reports.orders.shop import Shop
+from holdfast.apps.reports.requests import report_request
 from holdfast.apps.reports.shop.rendering import texts
 from holdfast.apps.reports.shop.routers import shop_routers
 from holdfast.errors import FatalError
@@ -36,9 +37,11 @@ SAID = texts()["order"]
 
 
 @pytest.fixture(scope="session", autouse=True)
-def agents() -> None:
-    """Import the Agents SDK, which takes seconds, before a test has to wait for it."""
+def warm() -> None:
+    """Load the Agents SDK and the places, which takes seconds, before a test has to wait for it."""
     import_module("holdfast.llm.agents")
+    for place in ("Lisbon", "Springfield, Illinois, United States"):
+        report_request(name="Amélie", born="1990-03-14", place=place, start="2026-05-20")
 
 
 @contextlib.asynccontextmanager
@@ -78,7 +81,7 @@ async def pay(page: Page, url: str, product: str = "life_clarity") -> None:
 
 
 async def says(page: Page, state: str) -> None:
-    await expect(page.get_by_role("heading", level=1)).to_have_text(SAID[state]["title"])
+    await expect(page.get_by_role("heading", level=1)).to_have_text(SAID[state]["title"], timeout=40_000)
 
 
 async def test_person_orders_pays_watches_and_downloads(harness, running, page, desk):
