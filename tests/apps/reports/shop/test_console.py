@@ -158,7 +158,7 @@ async def test_buttons_retry_write_again_note_and_flag(harness, shop, operator, 
         assert answer.status_code == 303, answer.text
         location = urlsplit(answer.headers["location"])
         assert location.path == f"/console{page}"
-        return await operator.text(f"{page}?{location.query}")
+        return str(await operator.text(f"{page}?{location.query}"))
 
     assert "Retry from where it failed" in await operator.text(page)
     assert "Made again" in await press("retry")
