@@ -9,8 +9,8 @@ import signal
 from typing import TYPE_CHECKING, Any
 
 from holdfast.dispatch.celery_task import RUN_TASK
-from holdfast.testing.chaos.jobs import app
 from holdfast.testing.chaos.schedule import STEPPED_WORKER, FaultKind
+from holdfast.testing.chaos.stage import clock_file
 from holdfast.testing.servers.redis import Redis
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class Faults:
         fleet = self._stage.fleet
         life = fleet.at(fault.worker)
         if life is None:
-            return f"worker {fault.worker} was not there"
+            return f"{fleet.posts[fault.worker].name} was not there"
         if fault.kind is FaultKind.DRAIN and life.leaving:
             return f"{life.name} is leaving already"
         if fault.kind is FaultKind.PAUSE:
@@ -75,7 +75,7 @@ class Faults:
         return life.name
 
     def _step_clock(self, seconds: float) -> str:
-        file = self._stage.clock_file
+        file = clock_file(self._stage.folder)
         fresh = file.with_suffix(".new")
         fresh.write_text(str(seconds))
         fresh.replace(file)
@@ -150,5 +150,5 @@ _ON_WORKERS = {
 
 def queue_names(stage: Stage) -> list[str]:
     """Return the names of the queues in the broker."""
-    prefix = stage.app.settings.queue_prefix
-    return sorted({f"{prefix}{app.registry.get(kind).queue}" for kind in app.registry.names})
+    registry, prefix = stage.scene.registry, stage.app.settings.queue_prefix
+    return sorted({f"{prefix}{registry.get(kind).queue}" for kind in registry.names})
