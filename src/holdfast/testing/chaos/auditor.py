@@ -188,7 +188,7 @@ def _repeats(books: Books) -> Iterator[str]:
 
     Or if its job was cancelled just then: it is not repeated, but nobody knows what it has cost.
     """
-    owners, flights, off = _owners(books), _flights(books), _called_off(books)
+    owners, flights, off = owners_of(books), _flights(books), _called_off(books)
     repeated = [call for call in books.ledger if call.status in ITEMISED and call.call_id not in off]
     for call in repeated:
         owner = owners.get((call.job_id, call.epoch))
@@ -206,7 +206,7 @@ def _repeats(books: Books) -> Iterator[str]:
 
 def calls_at_blows(books: Books) -> int:
     """Return how many calls were in flight in a worker when it was killed or stopped."""
-    owners, flights = _owners(books), _flights(books)
+    owners, flights = owners_of(books), _flights(books)
     return sum(
         _struck(owner, *flights[call.call_id])
         for call in books.ledger
@@ -229,7 +229,7 @@ def _struck(process: Process, began: float, ended: float) -> bool:
     return any(began <= until and since <= ended for since, until in process.blows)
 
 
-def _owners(books: Books) -> dict[tuple[str, int], Process]:
+def owners_of(books: Books) -> dict[tuple[str, int], Process]:
     """Return the process of each attempt, by job and epoch."""
     by_id = {worker_id: process for process in books.processes for worker_id in process.worker_ids}
     return {
