@@ -8,13 +8,15 @@ from holdfast.llm.client import LLM
 
 app = App()
 CALLS = 4
+FATELESS = {"Nobody"}
+"""For whom the first report fails."""
 
 
 @app.job("life_clarity", queue="reports.life_clarity")
 async def life_clarity(job: JobContext, request: ReportRequest) -> ReportResult:
     """Make four model calls one after another and keep what they gave."""
     llm = job.resource(LLM)
-    if request.birth.name == "Nobody":
+    if request.birth.name in FATELESS:
         raise FatalError("nobody has no fate")
 
     async def write(number: int) -> str:

@@ -45,21 +45,48 @@ def test_bundle_is_three_files_and_one_summary(holdfast: Command, tmp_path: Path
         "personal_blueprint",
         "personal_horoscope",
     ]
+    assert {part["file"] for part in summary["parts"]} == {
+        str(tmp_path / "made" / name) for name in FILES
+    }
     assert summary["job"]["usage"]["calls"] == sample_reports.CALLS + 1
     assert "made/the-year-ahead.pdf" in words.out
     assert "without any model call" in words.out
 
 
-def test_failed_part_is_told_and_the_others_are_written(holdfast: Command, tmp_path: Path):
+def test_failed_part_is_told_and_what_is_ready_is_written(holdfast: Command, tmp_path: Path):
     words = holdfast(*BUNDLE, "--name", "Nobody")
-    again = json.loads(holdfast(*BUNDLE, "--name", "Nobody", "--json").out)
+    again = holdfast(*BUNDLE, "--name", "Nobody", "--json")
 
-    [failed] = [part for part in again["result"]["parts"] if part["report"] is None]
-    assert words.status == 3
+    summary = json.loads(again.out)
+    failed = summary["parts"][0]
+    assert (words.status, again.status) == (3, 3)
     assert made(tmp_path) == FILES - {"life-clarity.pdf"}
-    assert "nobody has no fate" in words.out
-    assert f"holdfast jobs retry {failed['job_id']}" in words.out
-    assert (failed["product"], failed["error"]["code"]) == ("life_clarity", "fatal")
+    assert "failed, fatal: nobody has no fate" in words.out
+    assert failed["job_id"] in words.out
+    assert "made/the-year-ahead.pdf" in words.out
+    assert "1 of 3 reports could not be made: 'life_clarity'" in words.err
+    assert f"holdfast jobs retry {summary['job']['job_id']}" in words.err
+    assert (summary["file"], summary["result"]) == (None, None)
+    assert summary["job"]["error"]["code"] == "bundle_incomplete"
+    assert [part["status"] for part in summary["parts"]] == ["failed", "completed", "completed"]
+    assert (failed["product"], failed["file"], failed["result"]) == ("life_clarity", None, None)
+    assert failed["error"]["code"] == "fatal"
+
+
+def test_retried_bundle_is_completed_without_another_call_for_what_was_ready(
+    holdfast: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(sample_reports, "FATELESS", {"Nobody"})
+    holdfast(*BUNDLE, "--name", "Nobody")
+    monkeypatch.setattr(sample_reports, "FATELESS", set[str]())
+
+    retried = holdfast(*BUNDLE, "--name", "Nobody", "--retry", "--json")
+
+    summary = json.loads(retried.out)
+    assert retried.status == 0, retried.err
+    assert made(tmp_path) == FILES
+    assert summary["job"]["usage"]["calls"] == sample_reports.CALLS + 1
+    assert {part["error"] for part in summary["parts"]} == {None}
 
 
 def test_days_are_for_bundles_too(holdfast: Command):

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from holdfast.store.base import Store
+from holdfast.store.orders import OrderStore
 from holdfast.store.service import ServiceStore
 from holdfast.store.sqlite_store import SqliteStore
 from holdfast.testing.clock import ManualClock
@@ -29,6 +30,10 @@ class SqliteLab:
     def records_of(self, store: Store) -> ServiceStore:
         assert isinstance(store, SqliteStore)
         return store.service
+
+    def orders_of(self, store: Store) -> OrderStore:
+        assert isinstance(store, SqliteStore)
+        return store.orders
 
     async def close(self) -> None:
         for store in self._opened:

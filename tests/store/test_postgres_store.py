@@ -5,10 +5,13 @@ from collections.abc import AsyncIterator
 import pytest
 
 from holdfast.store.base import Store
+from holdfast.store.orders import OrderStore
 from holdfast.store.postgres_store import PostgresStore
 from holdfast.store.service import ServiceStore
 from holdfast.testing.clock import ManualClock
 from holdfast.testing.store_suite import StoreSuite
+from holdfast.testing.store_suite.order_keeping import OrderKeepingSuite
+from holdfast.testing.store_suite.orders import OrderSuite
 from holdfast.testing.store_suite.service import ServiceSuite
 from holdfast.testing.store_suite.tenants import TenantBudgetSuite
 
@@ -31,6 +34,10 @@ class PostgresLab:
     def records_of(self, store: Store) -> ServiceStore:
         assert isinstance(store, PostgresStore)
         return store.service
+
+    def orders_of(self, store: Store) -> OrderStore:
+        assert isinstance(store, PostgresStore)
+        return store.orders
 
     async def close(self) -> None:
         for store in self._opened:
@@ -60,5 +67,5 @@ async def lab(postgres_server, migrated, request) -> AsyncIterator[PostgresLab]:
     postgres_server.drop_database(name)
 
 
-class TestPostgresStore(StoreSuite, ServiceSuite, TenantBudgetSuite):
+class TestPostgresStore(StoreSuite, ServiceSuite, TenantBudgetSuite, OrderSuite, OrderKeepingSuite):
     """Runs the conformance suite on one database per test."""

@@ -17,11 +17,14 @@ from holdfast.model import (
 )
 from holdfast.sealing import KEY_BYTES, Keyring
 from holdfast.store.base import ClaimRequest, JobQuery, NewEvent, Store
+from holdfast.store.orders import OrderStore
 from holdfast.store.sealed import UNREADABLE_WAIT, SealedStore, open_sealed
 from holdfast.store.service import DELIVERY_KIND, ServiceStore, WebhookSecrets
 from holdfast.store.sqlite_store import SqliteStore
 from holdfast.testing.faults import Fault, FaultyStore
 from holdfast.testing.store_suite import StoreSuite
+from holdfast.testing.store_suite.order_keeping import OrderKeepingSuite
+from holdfast.testing.store_suite.orders import OrderSuite
 from holdfast.testing.store_suite.support import (
     claim,
     claimed,
@@ -64,13 +67,18 @@ class SealedLab:
         assert isinstance(store._store, SqliteStore)
         return store._store.service.sealed_by(Keyring(OLD))
 
+    def orders_of(self, store: Store, keys: dict[str, bytes] | None = None) -> OrderStore:
+        assert isinstance(store, SealedStore)
+        assert isinstance(store._store, SqliteStore)
+        return store._store.orders.sealed_by(Keyring(OLD if keys is None else keys))
+
 
 @pytest.fixture
 async def lab(lab: SqliteLab) -> SealedLab:
     return SealedLab(lab)
 
 
-class TestSealedStore(StoreSuite):
+class TestSealedStore(StoreSuite, OrderSuite, OrderKeepingSuite):
     """Runs the conformance suite on a sealed SQLite file per test."""
 
 

@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 PARTS_MAX = 100
 
 
-async def parts_of(client: JobClient, job: Job) -> Sequence[Job]:
+async def children_of(client: JobClient, job: Job) -> Sequence[Job]:
     """Return the children of a job; none for most."""
     return await client.list(JobQuery(parent_id=job.job_id, limit=PARTS_MAX))
 
 
 async def family_records(client: JobClient, job: Job) -> JobRecords:
     """Return what is on record of a job and its parts."""
-    ids = [job.job_id, *(part.job_id for part in await parts_of(client, job))]
+    ids = [job.job_id, *(part.job_id for part in await children_of(client, job))]
     found = [await client.records(job_id) for job_id in ids]
     return JobRecords(
         checkpoints=tuple(step for records in found for step in records.checkpoints),
@@ -83,7 +83,7 @@ class Family:
         self, job: Job, group: asyncio.TaskGroup, followed: Counter[str], *, fresh: bool
     ) -> None:
         """Begin to follow the parts that there are by now, `fresh` ones from their first event."""
-        for part in await parts_of(self._client, job):
+        for part in await children_of(self._client, job):
             if not followed[part.job_id]:
                 followed[part.job_id] += 1
                 self._done[part.job_id] = part.progress.done
@@ -153,6 +153,6 @@ async def parked_parts(client: JobClient, job: Job) -> list[Job]:
     """Return the parts that wait for budget."""
     return [
         part
-        for part in await parts_of(client, job)
+        for part in await children_of(client, job)
         if part.status is JobStatus.SUSPENDED and part.suspend_reason is SuspendReason.BUDGET
     ]

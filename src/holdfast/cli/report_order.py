@@ -55,6 +55,10 @@ class ReportOrder:
         """Whether it is several reports, each with a file of its own."""
         return self.kind == BUNDLE
 
+    def file_of(self, result: dict[str, Any]) -> Path:
+        """Return where the file of a finished report goes, by what its job gave."""
+        return self.out / result["artifact"] if self.is_bundle else self.out
+
 
 def order_from(options: ReportOptions) -> ReportOrder:
     """Check what was typed.

@@ -7,24 +7,21 @@ from typing import TYPE_CHECKING
 
 from holdfast.cli.check_provider import described
 from holdfast.cli.exits import ExitStatus, status_of_job
-from holdfast.cli.files import save
 from holdfast.cli.interruption import Interruption
 from holdfast.cli.report_family import Family, family_records, parked_parts
 from holdfast.cli.report_order import submit_order
+from holdfast.cli.report_parts import parts_of_order, save_part
 from holdfast.cli.report_state import ReportState, Stage
 from holdfast.cli.report_summary import print_summary
 from holdfast.cli.report_view import view_for_terminal
 from holdfast.cli.wording import counted
 from holdfast.clock import SystemClock
-from holdfast.errors import ArtifactError
 from holdfast.model import JobStatus
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from holdfast.apps.reports.manifest import Batch
-    from holdfast.apps.reports.models import ReportResult
     from holdfast.cli.report_options import ReportOptions
     from holdfast.cli.report_order import ReportOrder
     from holdfast.cli.report_view import View
@@ -188,27 +185,10 @@ def batches_of(order: ReportOrder, settings: Settings) -> Sequence[Batch]:
 async def _conclude(
     app: App, client: JobClient, order: ReportOrder, options: ReportOptions, *, before: Job, job: Job
 ) -> int:
-    """Write the files of a completed report, or say why there is none."""
+    """Write the files that are ready, and say how the report ended."""
+    parts = await parts_of_order(client, order, job)
+    for part in parts:
+        await save_part(client, part)
     again, as_json = before.status.terminal, options.as_json
-    if job.status is not JobStatus.COMPLETED:
-        print_summary(app.settings, order, job, again=again, as_json=as_json)
-        return status_of_job(job.status)
-    result = client.output_of(job)
-    if not order.is_bundle:
-        await _save(client, job.job_id, result, order.out)
-        print_summary(app.settings, order, job, again=again, as_json=as_json)
-        return ExitStatus.OK
-    for part in result.delivered:
-        await _save(client, part.job_id, part.report, order.out / part.report.artifact)
-    print_summary(app.settings, order, job, again=again, as_json=as_json)
-    return ExitStatus.JOB_FAILED if result.failed else ExitStatus.OK
-
-
-async def _save(client: JobClient, job_id: str, report: ReportResult, out: Path) -> None:
-    found = [each for each in await client.artifacts(job_id) if each.name == report.artifact]
-    if not found:
-        raise ArtifactError(
-            f"job {job_id!r} has no file {report.artifact!r} though it completed",
-            hint=f"look at it with 'holdfast jobs show {job_id}'",
-        )
-    await save(client, found[0], out)
+    print_summary(app.settings, order, job, parts, again=again, as_json=as_json)
+    return status_of_job(job.status)

@@ -12,58 +12,63 @@ from rich.text import Text
 from holdfast.cli import console
 from holdfast.cli.check_provider import described
 from holdfast.cli.report_order import first_day
-from holdfast.cli.shapes import job_shape
+from holdfast.cli.shapes import error_shape, job_shape
 from holdfast.cli.wording import counted, duration, printable, size, spent
 from holdfast.model import JobStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from holdfast.cli.report_order import ReportOrder
+    from holdfast.cli.report_parts import Part
     from holdfast.model import Job
     from holdfast.settings import Settings
 
 
 def print_summary(
-    settings: Settings, order: ReportOrder, job: Job, *, again: bool, as_json: bool
+    settings: Settings,
+    order: ReportOrder,
+    job: Job,
+    parts: Sequence[Part],
+    *,
+    again: bool,
+    as_json: bool,
 ) -> None:
     """Print how a report ended; `again` if it had ended before this command."""
     if as_json:
-        console.print_json(summary_shape(settings, order, job, again=again))
-    if job.status is not JobStatus.COMPLETED:
+        console.print_json(summary_shape(settings, order, job, parts, again=again))
+    completed = job.status is JobStatus.COMPLETED
+    if not as_json and (completed or any(part.file for part in parts)):
+        _print_report(settings, order, job, parts, again=again)
+    if not completed:
         _print_failure(job, again=again)
-        return
-    if as_json:
-        return
+
+
+def _print_report(
+    settings: Settings, order: ReportOrder, job: Job, parts: Sequence[Part], *, again: bool
+) -> None:
+    completed = job.status is JobStatus.COMPLETED
     out = console.stdout()
-    result = msgspec.json.decode(job.output or b"{}")
-    incomplete = order.is_bundle and any(part["report"] is None for part in result["parts"])
-    head = Text("! ", style="waiting") if incomplete else Text("✓ ", style="good")
+    head = Text("✓ ", style="good") if completed else Text("! ", style="waiting")
     head.append(printable(order.title), style="strong")
     out.print(head)
     if again:
-        out.print("  written before; the file was written again without any model call", style="quiet")
+        written = "the file was" if completed else "what is ready was"
+        out.print(f"  written before; {written} written again without any model call", style="quiet")
     rows = Table.grid(padding=(0, 2))
     rows.add_column(style="quiet", no_wrap=True)
     rows.add_column(overflow="fold")
-    for name, words in _rows(settings, order, job, result):
+    for name, words in _rows(settings, order, job, parts):
         rows.add_row(name, printable(words))
     out.print(Padding(rows, (1, 0, 1, 2), expand=False))
 
 
 def _rows(
-    settings: Settings, order: ReportOrder, job: Job, result: dict[str, Any]
+    settings: Settings, order: ReportOrder, job: Job, parts: Sequence[Part]
 ) -> Iterator[tuple[str, str]]:
     usage = job.usage
-    if order.is_bundle:
-        for part in result["parts"]:
-            yield from _part(order, part)
-    else:
-        yield "file", f"{order.out} · {size(result['size_bytes'])}"
-        yield (
-            "pages",
-            f"{result['pages']:,} with {counted(result['answers'], 'answer')}, from {first_day(job)} on",
-        )
+    for part in parts:
+        yield from _bundled(part) if order.is_bundle else _alone(part, job)
     yield (
         "calls",
         (
@@ -76,23 +81,32 @@ def _rows(
     yield "time", f"{duration(job.active_seconds)} of work{attempts}"
     yield "job", job.job_id
     yield "kept in", str(settings.home.resolve())
-    for notice in _notices(result):
-        yield "note", notice
+    for part in parts:
+        for notice in part.result["notices"] if part.result else ():
+            yield "note", notice
 
 
-def _part(order: ReportOrder, part: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    name, report = part["product"].replace("_", " "), part["report"]
-    if report is None:
-        yield name, f"failed, {part['error']['code']}: {part['error']['message']}"
-        yield "", f"once mended: holdfast jobs retry {part['job_id']}"
+def _alone(part: Part, job: Job) -> Iterator[tuple[str, str]]:
+    if part.result is None:
         return
-    file = order.out / report["artifact"]
-    yield name, f"{file} · {report['pages']:,} pages · {size(report['size_bytes'])}"
+    yield "file", f"{part.file} · {size(part.result['size_bytes'])}"
+    yield (
+        "pages",
+        (
+            f"{part.result['pages']:,} with {counted(part.result['answers'], 'answer')}, "
+            f"from {first_day(job)} on"
+        ),
+    )
 
 
-def _notices(result: dict[str, Any]) -> list[str]:
-    reports = [part["report"] for part in result["parts"]] if "parts" in result else [result]
-    return [notice for report in reports if report for notice in report["notices"]]
+def _bundled(part: Part) -> Iterator[tuple[str, str]]:
+    if part.result is not None:
+        told = f"{part.result['pages']:,} pages · {size(part.result['size_bytes'])}"
+        yield part.name, f"{part.file} · {told}"
+        return
+    error = part.job.error
+    yield part.name, f"{part.job.status}, {error.code}: {error.message}" if error else part.job.status
+    yield "", f"its own job: {part.job.job_id}"
 
 
 def _print_failure(job: Job, *, again: bool) -> None:
@@ -111,7 +125,9 @@ def _print_failure(job: Job, *, again: bool) -> None:
     )
 
 
-def summary_shape(settings: Settings, order: ReportOrder, job: Job, *, again: bool) -> dict[str, Any]:
+def summary_shape(
+    settings: Settings, order: ReportOrder, job: Job, parts: Sequence[Part], *, again: bool
+) -> dict[str, Any]:
     """Return the summary for programs; documented in `docs/reference/cli.md`."""
     completed = job.status is JobStatus.COMPLETED
     start = first_day(job)
@@ -123,4 +139,16 @@ def summary_shape(settings: Settings, order: ReportOrder, job: Job, *, again: bo
         "start": None if start is None else start.isoformat(),
         "home": str(settings.home.resolve()),
         "result": msgspec.json.decode(job.output) if job.output else None,
+        "parts": [_part_shape(part) for part in parts],
+    }
+
+
+def _part_shape(part: Part) -> dict[str, Any]:
+    return {
+        "product": part.product,
+        "job_id": part.job.job_id,
+        "status": part.job.status,
+        "file": None if part.file is None else str(part.file.resolve()),
+        "result": part.result,
+        "error": error_shape(part.job.error),
     }

@@ -9,7 +9,7 @@ import msgspec
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from holdfast.model import Artifact, Budget, Call, Checkpoint, Event, Job, Usage
+    from holdfast.model import Artifact, Budget, Call, Checkpoint, Event, Job, StoredError, Usage
     from holdfast.store.base import JobRecords
 
 Json = dict[str, Any]
@@ -48,14 +48,19 @@ def job_shape(job: Job) -> Json:
         },
         "budget": budget_shape(job.budget),
         "usage": usage_shape(job.usage),
-        "error": None
-        if job.error is None
-        else {
-            "type": job.error.type,
-            "code": job.error.code,
-            "message": job.error.message,
-            "details": job.error.details,
-        },
+        "error": error_shape(job.error),
+    }
+
+
+def error_shape(error: StoredError | None) -> Json | None:
+    """Return what a job failed with, without the traceback."""
+    if error is None:
+        return None
+    return {
+        "type": error.type,
+        "code": error.code,
+        "message": error.message,
+        "details": error.details,
     }
 
 

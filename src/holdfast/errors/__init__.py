@@ -14,7 +14,7 @@ HoldfastError(code, hint)
 │                          · BudgetExceededError · MapFailedError · IsolationError
 │                          · JobTimeoutError · SoftLimitError · PoisonJobError · JobFailedError
 │                          · JobCancelledError · SignalTimeoutError · WebhookUndeliveredError
-│                          · WebhookRefusedError
+│                          · WebhookRefusedError · BundleIncompleteError
 ├── StoreError             StoreUnavailableError (transient) · StoreFullError · StoreCorruptError
 │                          · SealedValueError
 ├── ArtifactError          ArtifactUnavailableError (transient)
@@ -38,6 +38,7 @@ from holdfast.errors.base import (
 )
 from holdfast.errors.job import (
     BudgetExceededError,
+    BundleIncompleteError,
     CheckpointConflictError,
     CheckpointTypeError,
     DuplicateStepError,
@@ -120,6 +121,7 @@ __all__ = [
     "ArtifactNotFoundError",
     "ArtifactUnavailableError",
     "BudgetExceededError",
+    "BundleIncompleteError",
     "CheckpointConflictError",
     "CheckpointTypeError",
     "ConfigError",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from holdfast.errors.base import HoldfastError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from datetime import datetime, timedelta
 
 
@@ -143,6 +143,20 @@ class MapFailedError(JobError):
         more = f"; and {len(failures) - 5} more" if len(failures) > 5 else ""
         super().__init__(f"{len(failures)} of {total} {what} failed: {listed}{more}")
         self.failures = failures
+
+
+class BundleIncompleteError(JobError):
+    """Some reports of a bundle could not be made; all have ended, and the others are ready."""
+
+    code = "bundle_incomplete"
+
+    def __init__(self, *, failed: Sequence[str], total: int) -> None:
+        super().__init__(
+            f"{len(failed)} of {total} reports could not be made: {', '.join(map(repr, failed))}",
+            hint="their own jobs tell why; what is ready stays, and a retry makes only what failed",
+        )
+        self.failed = tuple(failed)
+        """Products that there is no report of."""
 
 
 class IsolationError(JobError):

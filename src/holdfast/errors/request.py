@@ -80,17 +80,22 @@ class InvalidInputError(RequestError):
 
 
 class IdempotencyConflictError(RequestError):
-    """The idempotency key belongs to a job with another kind or input."""
+    """The idempotency key belongs to a job with another kind or input, or to another order."""
 
     code = "idempotency_conflict"
 
-    def __init__(self, *, key: str, job_id: str) -> None:
+    def __init__(self, *, key: str, job_id: str = "", order_id: str = "") -> None:
         super().__init__(
-            f"key {key!r} already belongs to job {job_id!r} with a different input",
+            f"order {order_id!r} is on record already, for another product or with other details"
+            if order_id
+            else f"key {key!r} already belongs to job {job_id!r} with a different input",
             hint="reuse the key only for the same request",
         )
         self.key = key
         self.job_id = job_id
+        """Empty where an order holds the key."""
+        self.order_id = order_id
+        """Empty where a job holds the key."""
 
 
 class JobFinishedError(RequestError):

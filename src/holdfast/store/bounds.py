@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 
 from holdfast.codec import is_storable
 from holdfast.errors import InvalidInputError, JobNotFoundError
+from holdfast.store.orders import NOTE_CHARACTERS_MAX, PaymentNews
 
 if TYPE_CHECKING:
     from holdfast.store.base import JobQuery, NewJob, PruneRequest
+    from holdfast.store.orders import Order, OrderQuery, PaymentEvent
 
 NAME_CHARACTERS_MAX = 255
 """Two of them, at four bytes a character, fit into an entry of an index of PostgreSQL."""
@@ -26,8 +28,12 @@ DELAY_MAX = timedelta(days=36_500)
 
 _NAMES = (
     "job_id", "kind", "queue", "tenant", "subject", "idempotency_key", "concurrency_key", "parent_id",
-    "before",
+    "before", "order_id", "product", "currency", "session_id", "payment_id", "event_id", "outcome",
 )  # fmt: skip
+_AMOUNTS = ("amount_cents", "paid_cents", "refunded_cents")
+
+DETAILS_BYTES_MAX = 256 * 1024
+"""Of what a shop keeps of its own with an order."""
 
 
 def check_name(what: str, name: str) -> None:
@@ -58,7 +64,7 @@ def check_job_id(job_id: str) -> None:
         raise JobNotFoundError(job_id=job_id)
 
 
-def check_names(found: NewJob | JobQuery | PruneRequest) -> None:
+def check_names(found: NewJob | JobQuery | PruneRequest | Order | OrderQuery | PaymentEvent) -> None:
     """Check all names in what a caller gave.
 
     Raises:
@@ -83,6 +89,65 @@ def check_new_job(new: NewJob) -> None:
     if new.delay is not None and new.delay > DELAY_MAX:
         raise InvalidInputError(
             f"a delay of {new.delay.days} days is longer than the limit of {DELAY_MAX.days} days"
+        )
+
+
+def check_order(order: Order) -> None:
+    """Check an order to be kept.
+
+    Raises:
+        InvalidInputError: A name, an amount or the shop's own data cannot be stored.
+    """
+    _check_money(order)
+    if len(order.details) > DETAILS_BYTES_MAX:
+        raise InvalidInputError(
+            f"details of order {order.order_id!r} have {len(order.details)} bytes,"
+            f" the limit is {DETAILS_BYTES_MAX}"
+        )
+    check_note(order.order_id, order.note)
+
+
+def check_event(event: PaymentEvent, job: NewJob | None) -> None:
+    """Check a payment event, and that nothing is missing that it needs.
+
+    Raises:
+        InvalidInputError: A name or amount cannot be stored, or the job or the amount is missing.
+    """
+    _check_money(event)
+    if event.news is PaymentNews.PAID and job is None:
+        raise InvalidInputError(f"payment event {event.event_id!r} needs the job that serves its order")
+    if event.news is PaymentNews.REFUNDED and event.refunded_cents is None:
+        raise InvalidInputError(
+            f"payment event {event.event_id!r} does not tell how much was given back"
+        )
+    if job is not None:
+        check_new_job(job)
+
+
+def _check_money(found: Order | PaymentEvent) -> None:
+    check_names(found)
+    for field in _AMOUNTS:
+        amount = getattr(found, field, None)
+        if amount is not None and not 0 <= amount <= SEQ_MAX:
+            raise InvalidInputError(f"{field.replace('_', ' ')} {amount} is not within 0 and {SEQ_MAX}")
+
+
+def check_note(order_id: str, note: str | None) -> None:
+    """Check an operator's note on an order.
+
+    Raises:
+        InvalidInputError: It is too long, or cannot be stored.
+    """
+    if note is None:
+        return
+    if len(note) > NOTE_CHARACTERS_MAX:
+        raise InvalidInputError(
+            f"note on order {order_id!r} has {len(note)} characters, the limit is {NOTE_CHARACTERS_MAX}"
+        )
+    if not is_storable(note):
+        raise InvalidInputError(
+            f"note on order {order_id!r} has a NUL character or half of a surrogate pair,"
+            " which cannot be stored"
         )
 
 

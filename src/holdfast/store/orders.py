@@ -68,9 +68,9 @@ class PaymentOutcome(StrEnum):
     REPEATED = "repeated"
     """An event of this id was taken before."""
     UNKNOWN_ORDER = "unknown_order"
-    """No order is on record that it could be about."""
+    """No order is on record that it could be about; told again once there is one, it counts."""
     FOREIGN = "foreign"
-    """It names an order, but another payment than that order's."""
+    """It names an order, but another payment page, or without one another payment, than that order's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,7 +126,9 @@ class PaymentEvent:
     session_id: str | None = None
     payment_id: str | None = None
     paid_cents: int | None = None
+    """What was paid; None for the price."""
     refunded_cents: int | None = None
+    """What was given back so far, in sum; needed for `PaymentNews.REFUNDED`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,7 +139,7 @@ class Taken:
     order: Order | None = None
     """As it is now; None where no order was found."""
     job: Job | None = None
-    """The job that the event has submitted, for the caller to announce."""
+    """The job that it has submitted, or whose end it has requested, for the caller to announce."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,8 +157,8 @@ class OrderQuery:
 def what_becomes_of(order: Order, event: PaymentEvent, at: datetime) -> Order:
     """Return the order after an event; the same one if it has no effect.
 
-    Paid wins over everything but refunded, and refunded over everything, whatever comes first: so all
-    orders of one set of events end alike.
+    Whatever comes first, all orders of one set of events end alike: each fact only ever moves one way,
+    and the payment follows from the facts.
 
     Args:
         order: Before.
@@ -164,44 +166,41 @@ def what_becomes_of(order: Order, event: PaymentEvent, at: datetime) -> Order:
         at: When it is taken.
     """
     if event.news is PaymentNews.PAID:
-        return _paid(order, event, at)
+        return _with_payment(_paid(order, event, at))
     if event.news is PaymentNews.REFUNDED:
-        return _refunded(order, event, at)
+        return _with_payment(_refunded(order, event, at))
     told = Payment(event.news.value)
     return replace(order, payment=told) if order.payment in _UNPAID_BEFORE[told] else order
 
 
 _UNPAID_BEFORE = {
-    Payment.PROCESSING: (Payment.AWAITED, Payment.EXPIRED),
     Payment.EXPIRED: (Payment.AWAITED,),
+    Payment.PROCESSING: (Payment.AWAITED, Payment.EXPIRED),
     Payment.FAILED: (Payment.AWAITED, Payment.EXPIRED, Payment.PROCESSING),
 }
 """What each end without money may follow: of several, the one that stands last here stays."""
 
 
 def _paid(order: Order, event: PaymentEvent, at: datetime) -> Order:
-    if order.paid_at is not None:
-        return order
-    refunded = order.payment is Payment.REFUNDED
-    return replace(
-        order,
-        payment=Payment.REFUNDED if refunded else Payment.PAID,
-        paid_cents=order.amount_cents if event.paid_cents is None else event.paid_cents,
-        paid_at=at,
-    )
+    told = order.amount_cents if event.paid_cents is None else event.paid_cents
+    # One payment told twice is one amount; were it not, the smaller one is sure to have come.
+    paid = told if order.paid_cents is None else min(told, order.paid_cents)
+    return replace(order, paid_cents=paid, paid_at=order.paid_at or at)
 
 
 def _refunded(order: Order, event: PaymentEvent, at: datetime) -> Order:
-    total = order.amount_cents if order.paid_cents is None else order.paid_cents
-    given_back = total if event.refunded_cents is None else event.refunded_cents
+    given_back = event.refunded_cents or 0
     if given_back <= order.refunded_cents:
         return order
-    return replace(
-        order,
-        payment=Payment.REFUNDED if given_back >= total else order.payment,
-        refunded_cents=given_back,
-        refunded_at=at,
-    )
+    return replace(order, refunded_cents=given_back, refunded_at=at)
+
+
+def _with_payment(order: Order) -> Order:
+    """Return the order with what its payment has come to by the money that has moved."""
+    total = order.amount_cents if order.paid_cents is None else order.paid_cents
+    if 0 < order.refunded_cents >= total:
+        return replace(order, payment=Payment.REFUNDED)
+    return order if order.paid_cents is None else replace(order, payment=Payment.PAID)
 
 
 class OrderStore(Protocol):
@@ -210,10 +209,12 @@ class OrderStore(Protocol):
     async def insert_order(self, order: Order, *, unpaid_for: timedelta) -> Order:
         """Keep a new order, and return it; one with the same id is returned as it is.
 
-        Deletes up to `SWEPT_MAX` orders that nobody has paid or is paying within `unpaid_for`.
+        Deletes up to `SWEPT_MAX` orders that nobody has paid or is paying within `unpaid_for`, and what
+        was told of them.
 
         Raises:
-            IdempotencyConflictError: An order of this id is for another product or has other details.
+            IdempotencyConflictError: An order of this id has another product, price or other details.
+            InvalidInputError: Something cannot be stored, or is too large.
         """
         ...
 
@@ -221,6 +222,7 @@ class OrderStore(Protocol):
         """Note the payment page of an order that has none yet, and return the order.
 
         Raises:
+            InvalidInputError: It is the page of another order, or cannot be stored.
             OrderNotFoundError: There is none with this id.
         """
         ...
@@ -228,14 +230,21 @@ class OrderStore(Protocol):
     async def take_payment(self, event: PaymentEvent, job: NewJob | None) -> Taken:
         """Take an event once: note it, move the order on, and submit or cancel the job that serves it.
 
-        The order is the one of `order_id`, else of `session_id`, else of `payment_id`. An event that
-        names another session than the order's is `FOREIGN`; the order's ids that are not known yet are
-        taken from the event. Once an order is paid, not given back and has no job, `job` is submitted
-        for it; once it is given back in full, its job is cancelled unless it has ended.
+        The order is the one of `order_id`; without one that of `session_id`, else of `payment_id`. An
+        event that names another session than the order's is `FOREIGN`; the order's ids that are not
+        known yet are taken from the event. Once an order is paid, not given back and has no job, `job`
+        is submitted for it, or the one found that has its idempotency key; once the order is given back
+        in full, its job is cancelled unless it has ended. What has changed an order is hinted at under
+        the order's id.
 
         Args:
-            event: What was told. One that finds no order is noted as well.
+            event: What was told. One that finds no order is noted as well, and counts when it is told
+                again after there is one.
             job: Serves the order if this event makes it paid; needed for `PaymentNews.PAID`.
+
+        Raises:
+            InvalidInputError: Something cannot be stored, or is missing.
+            IdempotencyConflictError: The job's key belongs to another kind of job, or another order's.
         """
         ...
 
@@ -273,7 +282,6 @@ class OrderStore(Protocol):
     async def erase_orders(self, subject: str) -> Sequence[str]:
         """Delete the orders of a customer and what was told of their payments; return their ids.
 
-        Their jobs are the caller's to erase, before. An order that is paid and whose job has not ended
-        stays.
+        Their jobs are the caller's to erase, before. An order whose job has not ended stays.
         """
         ...

@@ -357,3 +357,64 @@ webhooks = Table(
 )
 # Who hears of the end of a tenant's job: asked whenever one ends.
 Index("webhooks_tenant", webhooks.c.tenant, webhooks.c.webhook_id)
+
+orders = Table(
+    "orders",
+    metadata,
+    Column("order_id", Text, primary_key=True),
+    Column("product", Text, nullable=False),
+    Column("amount_cents", BigInteger, nullable=False),
+    Column("currency", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("details", LargeBinary, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("payment", Text, nullable=False),
+    Column("session_id", Text),
+    Column("payment_id", Text),
+    Column("paid_cents", BigInteger),
+    Column("paid_at", BigInteger),
+    _count("refunded_cents"),
+    Column("refunded_at", BigInteger),
+    # By name, for it may outlive the job.
+    Column("job_id", Text),
+    Column("outcome", Text),
+    Column("note", LargeBinary),
+)
+
+
+def _where_known(name: str, column: Column[str], *, unique: bool = False) -> None:
+    known = text(f"{column.name} IS NOT NULL")
+    Index(name, column, unique=unique, sqlite_where=known, postgresql_where=known)
+
+
+# Lists, newest first.
+Index("orders_subject", orders.c.subject, orders.c.order_id)
+Index("orders_product", orders.c.product, orders.c.order_id)
+Index("orders_status", orders.c.payment, orders.c.order_id)
+_where_known("orders_session", orders.c.session_id, unique=True)
+_where_known("orders_payment", orders.c.payment_id)
+_where_known("orders_job", orders.c.job_id)
+_UNPAID = text("paid_at IS NULL")
+Index("orders_unpaid", orders.c.created_at, sqlite_where=_UNPAID, postgresql_where=_UNPAID)
+
+payment_events = Table(
+    "payment_events",
+    metadata,
+    Column("event_id", Text, primary_key=True),
+    Column("order_id", Text),
+    Column("news", Text, nullable=False),
+    Column("outcome", Text, nullable=False),
+    Column("session_id", Text),
+    Column("payment_id", Text),
+    Column("paid_cents", BigInteger),
+    Column("refunded_cents", BigInteger),
+    Column("taken_at", BigInteger, nullable=False),
+)
+_where_known("payment_events_order", payment_events.c.order_id)
+_UNKNOWN = text("order_id IS NULL")
+Index(
+    "payment_events_unknown",
+    payment_events.c.taken_at,
+    sqlite_where=_UNKNOWN,
+    postgresql_where=_UNKNOWN,
+)

@@ -10,6 +10,7 @@ from holdfast.model import JobStatus
 from holdfast.store import checkpoints, controls, jobs, lanes, leases, pruning, usage, workers
 from holdfast.store import events as _events
 from holdfast.store.bounds import check_job_id, check_name, check_names, check_new_job, check_seq
+from holdfast.store.sql_orders import SqlOrderStore
 from holdfast.store.sql_service import SqlServiceStore
 from holdfast.store.versions import HEAD
 
@@ -58,6 +59,8 @@ class SqlStore(abc.ABC):
     def __init__(self) -> None:
         self.service = SqlServiceStore(self._write_alone, self._read, self.dialect)
         """What the HTTP service keeps and asks beside jobs, in the same database."""
+        self.orders = SqlOrderStore(self._write_alone, self._read, self._scrub)
+        """What a shop keeps beside jobs, in the same database."""
 
     @abc.abstractmethod
     async def open(self) -> None:
@@ -85,6 +88,10 @@ class SqlStore(abc.ABC):
     @abc.abstractmethod
     async def _read(self, query: Callable[[Connection], T]) -> T:
         """Return what `query` finds in the state after the last commit."""
+
+    @abc.abstractmethod
+    async def _scrub(self) -> None:
+        """Leave nothing of what was deleted readable in the database's files."""
 
     # jobs ------------------------------------------------------------------------------------
 

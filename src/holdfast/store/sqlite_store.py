@@ -108,8 +108,11 @@ class SqliteStore(SqlStore):
     async def prune_jobs(self, request: PruneRequest) -> Pruned:
         pruned = await super().prune_jobs(request)
         if request.subject is not None and not (pruned.job_ids or pruned.more):
-            await asyncio.to_thread(scrub, self.path, self._busy_seconds)
+            await self._scrub()
         return pruned
+
+    async def _scrub(self) -> None:
+        await asyncio.to_thread(scrub, self.path, self._busy_seconds)
 
     def _connect(self) -> sqlite3.Connection:
         connection = connect(self.path)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from alembic.config import Config
 
-REVISIONS = ("0001", "0002", "0003", "0004")
+REVISIONS = ("0001", "0002", "0003", "0004", "0005")
 """Revisions this release knows, oldest first."""
 
 HEAD = REVISIONS[-1]

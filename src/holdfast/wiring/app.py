@@ -389,7 +389,8 @@ class App:
             async with open_dispatcher(self.broker(), store) as dispatcher:
                 client = JobClient(store, self.registry, dispatcher, artifacts, self._enlisting)
                 try:
-                    yield Opened(client, store, dispatcher, opened.service.sealed_by(keys))
+                    service, orders = opened.service.sealed_by(keys), opened.orders.sealed_by(keys)
+                    yield Opened(client, store, dispatcher, service, orders)
                 finally:
                     await client.submissions.close()
         finally:

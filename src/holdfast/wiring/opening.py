@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from holdfast.settings import Settings
     from holdfast.store.base import Store
     from holdfast.store.enlisted import SqlEnlister
+    from holdfast.store.orders import OrderStore
     from holdfast.store.service import ServiceStore
 
 
@@ -35,6 +36,7 @@ class Opened(NamedTuple):
     store: Store
     dispatcher: Dispatcher
     service: ServiceStore
+    orders: OrderStore
 
 
 def celery_dispatch() -> ModuleType:

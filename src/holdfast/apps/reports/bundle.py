@@ -1,8 +1,9 @@
 """The bundle: all reports in one order, each a job of its own on its own queue.
 
 The coordinator starts them and waits without holding a worker's slot. Cancelling it cancels them,
-its budget holds for their calls, and its progress counts theirs. What has become of each part is
-its output: the parts that succeeded are delivered whatever became of the others.
+its budget holds for their calls, and its progress counts theirs. It ends when the last of them
+has: completed if all are, failed otherwise. What is ready stays in its own job either way, to be
+delivered from there, and a retry of the bundle makes only what failed.
 """
 
 from __future__ import annotations
@@ -14,19 +15,13 @@ from pathlib import Path
 from typing import Final
 
 from holdfast.apps.reports.manifest import Batch
-from holdfast.apps.reports.models import (
-    BundlePart,
-    BundleResult,
-    PartError,
-    ReportRequest,
-    ReportResult,
-)
+from holdfast.apps.reports.models import BundlePart, BundleResult, ReportRequest, ReportResult
 from holdfast.apps.reports.product import JobFunction, PrintedProduct, Product
 from holdfast.apps.reports.terms import ProductTerms
-from holdfast.engine.children import Child
 from holdfast.engine.context import JobContext
 from holdfast.engine.mapping import OnError
-from holdfast.errors import HoldfastError, JobFailedError, MapFailedError
+from holdfast.errors import BundleIncompleteError, MapFailedError
+from holdfast.ids import child_id
 
 OWN_TIME: Final = timedelta(seconds=120)
 """What the coordinator may take itself: it only starts others and reads what they gave."""
@@ -41,6 +36,9 @@ class Bundle(Product):
     def batches(self, request: ReportRequest) -> Sequence[Batch]:
         return [batch for part in self.parts for batch in part.batches(request)]
 
+    def part_job_ids(self, job_id: str) -> dict[str, str]:
+        return {part.kind: child_id(job_id, part.kind) for part in self.parts}
+
     def job_function(self, terms: ProductTerms, folder: Path) -> JobFunction:
         async def bundle(job: JobContext, request: ReportRequest) -> BundleResult:
             return await deliver(job, request, self)
@@ -54,10 +52,10 @@ def bundle_of(*parts: PrintedProduct) -> Bundle:
 
 
 async def deliver(job: JobContext, request: ReportRequest, bundle: Bundle) -> BundleResult:
-    """Have every part made; the output tells of each what there is, or why there is nothing.
+    """Have every part made, each to its own end.
 
     Raises:
-        MapFailedError: No part could be made, so that there is nothing to deliver.
+        BundleIncompleteError: Some parts could not be made; all have ended.
     """
     # A bundle that was put into a line of its own keeps its parts there.
     queue = None if job.queue == bundle.queue else job.queue
@@ -65,30 +63,16 @@ async def deliver(job: JobContext, request: ReportRequest, bundle: Bundle) -> Bu
         await job.spawn(part.kind, part.kind, request, queue=queue, returns=ReportResult)
         for part in bundle.parts
     ]
-    failures: dict[str, Exception] = {}
     try:
-        await job.gather(*children, on_error=OnError.FINISH)
+        reports = await job.gather(*children, on_error=OnError.FINISH)
     except MapFailedError as error:
-        if len(error.failures) == len(children):
-            raise
-        failures = dict(error.failures)
+        # What they failed with is told by their own jobs: it may quote what a customer typed.
+        failed = tuple(part.kind for part in bundle.parts if part.kind in error.failures)
+        raise BundleIncompleteError(failed=failed, total=len(children)) from None
+    made = zip(bundle.parts, children, reports, strict=True)
     return BundleResult(
         parts=tuple(
-            [
-                await _told(part, child, failures.get(child.key))
-                for part, child in zip(bundle.parts, children, strict=True)
-            ]
+            BundlePart(product=part.kind, title=part.title, job_id=child.job_id, report=report)
+            for part, child, report in made
         )
     )
-
-
-async def _told(
-    product: PrintedProduct, child: Child[ReportResult], failure: Exception | None
-) -> BundlePart:
-    part = BundlePart(product=product.kind, title=product.title, job_id=child.job_id)
-    if failure is None:
-        return part.model_copy(update={"report": await child.result()})
-    code = failure.code if isinstance(failure, HoldfastError) else "exception"
-    if isinstance(failure, JobFailedError):
-        code = failure.failed_with or code
-    return part.model_copy(update={"error": PartError(code=code, message=str(failure))})

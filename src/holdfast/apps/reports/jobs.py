@@ -33,6 +33,29 @@ def product_of(kind: str) -> Product | None:
     return next((product for product in PRODUCTS if product.kind == kind), None)
 
 
+def parts_of(kind: str, job_id: str) -> dict[str, str]:
+    """Return by product which jobs make the reports of a job of this kind.
+
+    Of a bundle that is `part_job_ids`, of any other product the job itself.
+
+    Raises:
+        UnknownJobKindError: There is no such product.
+    """
+    return _known(kind).part_job_ids(job_id)
+
+
+def part_job_ids(bundle_job_id: str) -> dict[str, str]:
+    """Return by product which job makes each part of a bundle; there may be none of them yet."""
+    return BUNDLE.part_job_ids(bundle_job_id)
+
+
+def _known(kind: str) -> Product:
+    product = product_of(kind)
+    if product is None:
+        raise UnknownJobKindError(kind=kind, known=tuple(found.kind for found in PRODUCTS))
+    return product
+
+
 def batches_of_order(
     kind: str, request: ReportRequest, *, terms_file: Path | None = None
 ) -> tuple[Batch, ...]:
@@ -42,9 +65,7 @@ def batches_of_order(
         UnknownJobKindError: There is no such product.
         ConfigError: The terms cannot be used.
     """
-    product = product_of(kind)
-    if product is None:
-        raise UnknownJobKindError(kind=kind, known=tuple(found.kind for found in PRODUCTS))
+    product = _known(kind)
     terms = load_terms(terms_file)
     parts = product.parts if isinstance(product, Bundle) else (product,)
     return tuple(

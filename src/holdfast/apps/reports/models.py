@@ -81,41 +81,22 @@ class ReportResult(_Model):
     """What could not be printed as it was, for the operator."""
 
 
-class PartError(_Model):
-    """Why a part of a bundle could not be delivered."""
-
-    code: str
-    """Stable, from `docs/errors.md`."""
-    message: str
-
-
 class BundlePart(_Model):
-    """One product of a bundle: its report, or the reason why there is none."""
+    """One product of a bundle."""
 
     product: str
     """Its kind."""
     title: str
     job_id: str
     """The child job, which keeps the file."""
-    report: ReportResult | None = None
-    error: PartError | None = None
+    report: ReportResult
 
 
 class BundleResult(_Model):
-    """The output of a bundle job; at least one part has a report."""
+    """The output of a bundle job."""
 
     parts: tuple[BundlePart, ...]
-    """In the order in which they are offered, whatever became of them."""
-
-    @property
-    def delivered(self) -> tuple[BundlePart, ...]:
-        """The parts that have a report."""
-        return tuple(part for part in self.parts if part.report is not None)
-
-    @property
-    def failed(self) -> tuple[BundlePart, ...]:
-        """The parts that have none."""
-        return tuple(part for part in self.parts if part.report is None)
+    """In the order in which they are offered."""
 
 
 class WrittenAnswer(_Model):

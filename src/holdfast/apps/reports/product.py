@@ -45,6 +45,13 @@ class Product(ABC):
     def batches(self, request: ReportRequest) -> Sequence[Batch]:
         """Return what will be written for a request whose options are all there."""
 
+    def part_job_ids(self, job_id: str) -> dict[str, str]:
+        """Return by product which jobs make the reports of the job `job_id`: itself, or its children.
+
+        They are known before the job has begun, so those of a bundle may not exist yet.
+        """
+        return {self.kind: job_id}
+
     @abstractmethod
     def job_function(self, terms: ProductTerms, folder: Path) -> JobFunction:
         """Return the function of its jobs.

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from holdfast.model import Job
 
 UNPAID_FOR: Final = timedelta(days=30)
-"""How long an order that nobody pays is kept: a payment page is open for a day, some banks take weeks."""
+"""How long an order that nobody pays is kept: pages to pay on are open a day, some banks take weeks."""
 
 CURRENCY: Final = "usd"
 

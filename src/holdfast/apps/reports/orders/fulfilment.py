@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final
 
-from holdfast.apps.reports.orders.mail.sending import SCHEDULE, send_mail
+from holdfast.apps.reports.orders.mail.base import SCHEDULE
+from holdfast.apps.reports.orders.mail.sending import send_mail
 from holdfast.apps.reports.orders.models import (
     MAIL_KIND,
     ORDER_KIND,

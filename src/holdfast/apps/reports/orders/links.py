@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import quote, urlencode
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
+    from holdfast.clock import Clock
     from holdfast.server.tokens import Tokens
 
 LINK_LIFETIME: Final = timedelta(days=60)
@@ -18,10 +21,15 @@ _PURPOSE = "order"
 class Links:
     """Makes addresses below the service's own, and reads the tokens in them. Nothing is kept of them."""
 
-    def __init__(self, public_url: str, tokens: Tokens) -> None:
+    def __init__(self, public_url: str, tokens: Tokens, clock: Clock) -> None:
         """Take where the service is reached from outside, and what signs."""
         self._base = public_url.rstrip("/")
         self._tokens = tokens
+        self._clock = clock
+
+    def expiry(self) -> datetime:
+        """Return until when an address that is made now opens its order."""
+        return self._clock.now() + LINK_LIFETIME
 
     def token(self, order_id: str, lifetime: timedelta = LINK_LIFETIME) -> str:
         """Return what lets its holder see the order and download what it brought."""

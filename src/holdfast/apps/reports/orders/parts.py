@@ -5,11 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from holdfast.apps.reports.bundle import Bundle
 from holdfast.apps.reports.jobs import product_of
 from holdfast.apps.reports.models import ReportResult
 from holdfast.apps.reports.orders.models import REPORT_KEY
-from holdfast.apps.reports.product import PrintedProduct
 from holdfast.errors import JobNotFoundError, OrderStateError
 from holdfast.ids import child_id
 from holdfast.model import JobStatus
@@ -25,7 +23,7 @@ if TYPE_CHECKING:
 class Part:
     """One report of an order."""
 
-    product: PrintedProduct
+    product: Product
     job: Job | None
     """What makes it; None before it is there, and once it has been deleted."""
 
@@ -43,10 +41,14 @@ def sold_product(order: Order) -> Product:
     Raises:
         OrderStateError: It is not sold any more.
     """
-    found = product_of(order.product)
+    return _product(order, order.product)
+
+
+def _product(order: Order, kind: str) -> Product:
+    found = product_of(kind)
     if found is None:
         raise OrderStateError(
-            order_id=order.order_id, status="for an unknown product", action="be looked at"
+            order_id=order.order_id, status=f"for {kind!r}, which is unknown", action="be looked at"
         )
     return found
 
@@ -56,21 +58,16 @@ def report_job_id(order: Order) -> str | None:
     return None if order.job_id is None else child_id(order.job_id, REPORT_KEY)
 
 
-def part_job_ids(product: Product, job_id: str) -> list[tuple[PrintedProduct, str]]:
-    """Return the reports of a product with the jobs that make them, given the product's own job."""
-    if isinstance(product, Bundle):
-        return [(part, child_id(job_id, part.kind)) for part in product.parts]
-    return [(product, job_id)] if isinstance(product, PrintedProduct) else []
-
-
 async def parts_of(client: JobClient, order: Order) -> list[Part]:
-    """Return the reports of an order, with their jobs as they are now."""
-    product, job_id = sold_product(order), report_job_id(order)
-    if job_id is None:
-        return [Part(product=part, job=None) for part, _ in part_job_ids(product, "")]
+    """Return the reports of an order, in the order in which they are offered, as they are now."""
+    job_id = report_job_id(order)
+    job_ids = sold_product(order).part_job_ids(job_id or "")
     return [
-        Part(product=part, job=await find_job(client, part_job))
-        for part, part_job in part_job_ids(product, job_id)
+        Part(
+            product=_product(order, kind),
+            job=None if job_id is None else await find_job(client, part_job_id),
+        )
+        for kind, part_job_id in job_ids.items()
     ]
 
 

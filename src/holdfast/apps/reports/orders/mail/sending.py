@@ -1,22 +1,24 @@
-"""The step that sends an e-mail of an order: says how things are at that moment."""
+"""The step that sends an e-mail of an order: tells how things are at that moment."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from holdfast.apps.reports.orders.mail.messages import MailFacts, PartFacts, compose
-from holdfast.apps.reports.orders.models import MailSort, decode_details
+from holdfast.apps.reports.orders.mail.messages import MailFacts, MailPart, compose
+from holdfast.apps.reports.orders.models import decode_details
 from holdfast.apps.reports.orders.parts import parts_of, sold_product
 from holdfast.apps.reports.orders.state import expected_time
 from holdfast.errors import OrderNotFoundError
 
 if TYPE_CHECKING:
-    from holdfast.apps.reports.orders.models import MailEnd
+    from holdfast.apps.reports.orders.models import MailEnd, MailSort
+    from holdfast.apps.reports.orders.parts import Part
     from holdfast.apps.reports.orders.shop import Shop
+    from holdfast.store.orders import Order
 
 
 async def send_mail(shop: Shop, order_id: str, sort: MailSort, again: str | None = None) -> MailEnd:
-    """Send an e-mail of an order, once for each `sort` and `again`.
+    """Send an e-mail of an order; repeats of the same `sort` and `again` are recognised as such.
 
     Raises:
         MailUnavailableError: It may be taken later.
@@ -29,20 +31,27 @@ async def send_mail(shop: Shop, order_id: str, sort: MailSort, again: str | None
     details = decode_details(order.details)
     facts = MailFacts(
         order_id=order_id,
-        to=details.email,
-        name=details.request.birth.name,
         title=sold_product(order).title,
-        order_page=shop.links.order_page(order_id),
-        parts=tuple(
-            PartFacts(
-                title=part.product.title,
-                pages=part.result.pages if part.result else None,
-                file=shop.links.file(order_id, part.product.kind) if part.result else None,
-            )
-            for part in await parts_of(shop.client, order)
-        ),
-        expected=await expected_time(shop, order.product),
-        expires_at=shop.links.expiry(),
+        name=details.request.birth.name,
+        parts=tuple(_told(shop, order, part) for part in await parts_of(shop.client, order)),
+        page_url=shop.links.order_page(order_id),
+        links_until=shop.links.expiry().date(),
+        price=f"${order.amount_cents / 100:.2f}",
+        eta_seconds=(await expected_time(shop, order.product)).total_seconds(),
+        test=shop.mode == "test",
     )
-    await shop.mailer.send(compose(sort, facts, again=again))
+    mail = compose(sort, facts, to=details.email, sender=shop.mailer.sender, again=again)
+    await shop.mailer.send(mail)
     return "sent"
+
+
+def _told(shop: Shop, order: Order, part: Part) -> MailPart:
+    result = part.result
+    if result is None:
+        return MailPart(title=part.product.title)
+    return MailPart(
+        title=part.product.title,
+        file_url=shop.links.file(order.order_id, part.product.kind),
+        pages=result.pages,
+        size_bytes=result.size_bytes,
+    )
