@@ -19,9 +19,10 @@ from holdfast.server.access import Action
 from holdfast.server.app import create_router
 from holdfast.server.auth import SESSION_COOKIE, session_of
 from holdfast.server.console import forms
-from holdfast.server.console.static import static_files
+from holdfast.server.console.pages import PACKAGE
 from holdfast.server.run import serve_api
 from holdfast.server.service import Service
+from holdfast.server.static_files import static_files
 from holdfast.store.base import CallIntent, ClaimRequest, Settlement
 from holdfast.testing.faults import Fault
 from holdfast.testing.service import RunningService, running_service
@@ -230,7 +231,7 @@ async def test_static_files_are_kept_by_browsers_for_good(operator):
     page = await operator.text("/jobs")
     named = re.findall(r'(?:src|href)="/console(/static/[^"]+)"', page)
 
-    assert {path.partition("?")[0].rpartition("/")[2] for path in named} == set(static_files())
+    assert {path.partition("?")[0].rpartition("/")[2] for path in named} == set(static_files(PACKAGE))
     for path in named:
         answer = await Visitor(operator.running, "").get(path)
         assert (answer.status_code, "immutable" in answer.headers["cache-control"]) == (200, True)

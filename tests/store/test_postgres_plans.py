@@ -10,10 +10,12 @@ import pytest
 
 from holdfast.model import Budget, Checkpoint, JobStatus
 from holdfast.store.base import ClaimRequest, JobQuery, LaneRequest, NewEvent, PruneRequest, Settlement
+from holdfast.store.orders import OrderQuery, Payment
 from holdfast.store.postgres_runner import PostgresRunner
 from holdfast.store.postgres_store import PostgresStore
 from holdfast.store.rows import moment
 from holdfast.store.service import SpendGroup, SpendQuery, Webhook, WebhookSecrets
+from holdfast.testing.store_suite.orders import order, paid, refunded, work
 from holdfast.testing.store_suite.support import (
     KIND,
     claimed,
@@ -36,7 +38,26 @@ SELECT 'job_0' || lpad(n::text, 25, '0'), 'old', 'elsewhere', %(status)s, 0, %(w
     CASE WHEN %(status)s = 'completed' THEN n END, %(reason)s, 3, 1, 'subject-' || (n %% 1000)
 FROM generate_series(%(first)s, %(last)s) AS n
 """
-BIG = ("jobs", "payloads", "checkpoints", "events", "calls", "artifacts", "webhooks")
+FILL_ORDERS = """
+INSERT INTO orders (order_id, product, amount_cents, currency, subject, details, created_at, payment,
+    session_id, payment_id, paid_at, job_id)
+SELECT 'order_0' || lpad(n::text, 25, '0'), 'product-' || (n % 5), 1900, 'usd', 'customer-' || (n / 3),
+    '{}', n, CASE WHEN n % 3 > 0 THEN 'paid' WHEN n % 2 > 0 THEN 'failed' ELSE 'processing' END,
+    'cs_0' || n, 'pi_0' || n, CASE WHEN n % 3 > 0 THEN n END,
+    CASE WHEN n % 3 > 0 THEN 'job_0' || lpad(n::text, 25, '0') END
+FROM generate_series(1, 30000) AS n
+"""
+BIG = (
+    "jobs",
+    "payloads",
+    "checkpoints",
+    "events",
+    "calls",
+    "artifacts",
+    "webhooks",
+    "orders",
+    "payment_events",
+)
 
 
 @pytest.fixture
@@ -81,6 +102,12 @@ def big(postgres_server):
             "INSERT INTO webhooks (webhook_id, tenant, url, secret, statuses, created_at)"
             " SELECT 'w' || n, 'tenant-' || (n / 50), 'u', '{}', '[]', 1"
             " FROM generate_series(1, 20000) AS n"
+        )
+        admin.execute(FILL_ORDERS)
+        admin.execute(
+            "INSERT INTO payment_events (event_id, order_id, news, outcome, taken_at)"
+            " SELECT 'evt_' || n, CASE WHEN n % 10 > 0 THEN 'order_0' || lpad(n::text, 25, '0') END,"
+            " 'paid', 'applied', n FROM generate_series(1, 30000) AS n"
         )
         admin.execute("ANALYZE")
     yield url
@@ -186,6 +213,7 @@ async def all_verbs(store: PostgresStore) -> None:
     await store.list_jobs(JobQuery(status=JobStatus.QUEUED))
     await store.list_jobs(JobQuery(subject="subject-7"))
     await webhook_verbs(store)
+    await order_verbs(store)
     await store.prune_jobs(PruneRequest(older_than=timedelta(days=1), limit=50))
     await store.prune_jobs(PruneRequest(kind="old", older_than=timedelta(days=1), limit=50))
     await store.prune_jobs(PruneRequest(subject="subject-7", files=("0" * 64,)))
@@ -218,3 +246,23 @@ async def webhook_verbs(store: PostgresStore) -> None:
     await records.list_deliveries(found.webhook_id, before="job_1")
     await records.list_webhooks(tenant="t")
     await records.delete_webhook(found.webhook_id)
+
+
+async def order_verbs(store: PostgresStore) -> None:
+    """Sell one more report, after ten thousands of them."""
+    orders = store.orders
+    await orders.insert_order(order(), unpaid_for=timedelta(days=3))
+    await orders.insert_order(order(), unpaid_for=timedelta(days=3))
+    await orders.set_session("order_1", "cs_1")
+    for news in (paid(), paid(), paid(order_id=None), refunded(5), refunded(), paid("evt_x", number=2)):
+        await orders.take_payment(news, work())
+    await orders.find_order_of(session_id="cs_1")
+    await orders.find_order_of(payment_id="pi_1")
+    for changes in (
+        {}, {"before": "order_1"}, {"subject": "customer-7"}, {"product": "product-2"},
+        {"payment": Payment.FAILED}, {"payment": Payment.PAID, "product": "product-2"},
+    ):  # fmt: skip
+        assert await orders.list_orders(OrderQuery(**changes))
+    await orders.set_note("order_1", "x")
+    await orders.set_outcome("order_1", "failed")
+    assert await orders.erase_orders("customer-7")

@@ -280,6 +280,20 @@ class OrderStateError(RequestError):
         self.order_id = order_id
 
 
+class OrderFileNotFoundError(RequestError):
+    """The order has no such report: it is not ready, was given back, or is no part of the order."""
+
+    code = "order_file_not_found"
+
+    def __init__(self, *, order_id: str, product: str) -> None:
+        super().__init__(
+            f"order {order_id!r} has no report {product!r} to download",
+            hint="the order's 'parts' tell which reports are ready",
+        )
+        self.order_id = order_id
+        self.product = product
+
+
 class InvalidSignatureError(RequestError):
     """A webhook was not signed by whom it should come from, or too long ago."""
 

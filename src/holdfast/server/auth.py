@@ -70,7 +70,7 @@ def given_key(connection: HTTPConnection) -> str | None:
     Raises:
         NotAuthenticatedError: A key stands in the URL, which proxies write into their logs.
     """
-    given = _bearer(connection)
+    given = bearer_of(connection)
     if given is not None:
         return given
     token = connection.query_params.get("token")
@@ -117,11 +117,12 @@ class _Bearer(HTTPBearer):
         return None
 
 
-_bearer_scheme = _Bearer(
+bearer_scheme = _Bearer(
     scheme_name="key",
     description="A key of `holdfast keys new` or `POST /api/v1/keys`, or a job's token."
     " On loopback none is needed unless `HOLDFAST_AUTH=required`.",
 )
+"""What routes that look for a key by themselves depend on, for the description."""
 
 
 def allowed(action: Action, *, one_job: bool = True) -> Callable[..., Awaitable[Principal]]:
@@ -132,9 +133,7 @@ def allowed(action: Action, *, one_job: bool = True) -> Callable[..., Awaitable[
         one_job: Whether who may see only one job, by its token, may do it to that one.
     """
 
-    async def check(
-        connection: HTTPConnection, _: Annotated[None, Depends(_bearer_scheme)]
-    ) -> Principal:
+    async def check(connection: HTTPConnection, _: Annotated[None, Depends(bearer_scheme)]) -> Principal:
         return await permitted(connection, action, one_job=one_job)
 
     return check
@@ -182,6 +181,7 @@ async def reach(service: Service, principal: Principal, job_id: str) -> Job:
     return job
 
 
-def _bearer(connection: HTTPConnection) -> str | None:
+def bearer_of(connection: HTTPConnection) -> str | None:
+    """Return what stands as `Authorization: Bearer`; None without it."""
     scheme, _, given = connection.headers.get("authorization", "").partition(" ")
     return given.strip() or None if scheme.lower() == "bearer" else None

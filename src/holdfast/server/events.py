@@ -20,32 +20,19 @@ from holdfast.server.feed import frame_of
 from holdfast.server.problems import NOT_FOUND, ProblemRoute
 from holdfast.server.schemas import Name
 from holdfast.server.service import Here
+from holdfast.server.sse import END, HEARTBEAT, HELLO, SSE, EventStream
 from holdfast.server.streams import Stream, Streams, read_seq, streams_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from starlette.types import Receive, Scope, Send
-
 logger = logging.getLogger(__name__)
 
 router = APIRouter(prefix="/jobs", tags=["events"], route_class=ProblemRoute)
 
-SSE = "text/event-stream"
 PAGE_BYTES_MAX = 1024**2
 """Data of one page, unless its first event alone has more; the reader goes on from there."""
 
-RECONNECT_MILLISECONDS = 1_000
-"""How long a browser waits before it comes back."""
-
-_HELLO = f"retry: {RECONNECT_MILLISECONDS}\n\n".encode()
-_HEARTBEAT = b": still here\n\n"
-_END = b"event: end\ndata: {}\n\n"
-_HEADERS = {
-    "Cache-Control": "no-store",
-    # Asks nginx, and others who go by it, to pass on each event as it comes.
-    "X-Accel-Buffering": "no",
-}
 _EXAMPLE = (
     'id: 2\nevent: attempt.started\ndata: {"seq":2,"type":"attempt.started","at":"…","data":{…}}\n\n'
 )
@@ -118,32 +105,17 @@ async def stream_events(
         after = read_seq(last_event_id, "Last-Event-ID")
     with contextlib.ExitStack() as stack:
         stream = await streams.open(request, job_id, after, stack)
-        return EventStream(stream, stack.pop_all())
-
-
-class EventStream(StreamingResponse):
-    """Server-sent events of one job."""
-
-    media_type = SSE
-
-    def __init__(self, stream: Stream, place: contextlib.ExitStack) -> None:
-        """Send a stream, and give its place back in the end, whether or not it came to be sent."""
-        super().__init__(_sse(stream), headers=_HEADERS)
-        self._place = place
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        with self._place:
-            await super().__call__(scope, receive, send)
+        return EventStream(_sse(stream), stack.pop_all())
 
 
 async def _sse(stream: Stream) -> AsyncIterator[bytes]:
-    yield _HELLO
+    yield HELLO
     try:
         async for frames in stream.batches():
-            yield b"".join([frame.sse for frame in frames]) or _HEARTBEAT
+            yield b"".join([frame.sse for frame in frames]) or HEARTBEAT
     except HoldfastError as error:
         # The client comes back and is told why as a problem.
         logger.info("stream ended early", extra={"error": error.code})
         return
     if stream.complete:
-        yield _END
+        yield END

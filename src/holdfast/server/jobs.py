@@ -17,6 +17,7 @@ from holdfast.server.access import Action, Principal
 from holdfast.server.allowances import check_budget, check_line, check_submission
 from holdfast.server.auth import Controller, Lister, Reader, Submitter, reach
 from holdfast.server.conditional import matches
+from holdfast.server.polling import poll_seconds
 from holdfast.server.problems import CONFLICT, NOT_FOUND, ProblemRoute
 from holdfast.server.schemas import (
     BudgetRequest,
@@ -33,15 +34,9 @@ from holdfast.server.service import Here
 from holdfast.store.base import JobQuery
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from holdfast.model import Job
 
 router = APIRouter(prefix="/jobs", tags=["jobs"], route_class=ProblemRoute)
-
-_POLLS = ((30, 2), (300, 5))
-"""Until so many seconds after its submission, a job should be asked for every so many seconds."""
-_POLL_LATER = 15
 
 _LOCATION = {"Location": {"description": "Where the job is.", "schema": {"type": "string"}}}
 
@@ -161,7 +156,7 @@ async def get_job(job_id: str, request: Request, here: Here, principal: Reader) 
     job = await with_family_progress(here.store, await reach(here, principal, job_id))
     headers = {"ETag": _etag(job, principal)}
     if not job.status.terminal:
-        headers["Retry-After"] = str(_poll_seconds(job, here.clock.now()))
+        headers["Retry-After"] = str(poll_seconds(job.created_at, here.clock.now()))
     if matches(request.headers.get("if-none-match"), headers["ETag"]):
         return Response(status_code=304, headers=headers)
     return _answer(job, principal, 200, headers)
@@ -251,11 +246,6 @@ def _budget(asked: Submission | ForkRequest, default: Budget) -> Budget:
         usd=asked.budget_usd if "budget_usd" in given else default.usd,
         tokens=asked.budget_tokens if "budget_tokens" in given else default.tokens,
     )
-
-
-def _poll_seconds(job: Job, now: datetime) -> int:
-    age = (now - job.created_at).total_seconds()
-    return next((seconds for until, seconds in _POLLS if age < until), _POLL_LATER)
 
 
 def _answer(

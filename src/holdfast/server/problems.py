@@ -6,7 +6,7 @@ import functools
 import json
 import logging
 import traceback
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pydantic_core
 from fastapi.exceptions import RequestValidationError
@@ -29,6 +29,7 @@ from holdfast.errors import (
     JobNotFoundError,
     KeyNotFoundError,
     NotAuthenticatedError,
+    OrderFileNotFoundError,
     OrderNotFoundError,
     OrderStateError,
     PaymentServiceError,
@@ -72,6 +73,7 @@ _STATUS: tuple[tuple[type[HoldfastError], int], ...] = (
     (KeyNotFoundError, 404),
     (WebhookNotFoundError, 404),
     (OrderNotFoundError, 404),
+    (OrderFileNotFoundError, 404),
     (InvalidSignatureError, 400),
     (OrderStateError, 409),
     (IdempotencyConflictError, 409),
@@ -122,7 +124,7 @@ class Problem(BaseModel):
     """Stable: what programs go by."""
     hint: str | None = None
     """What to do."""
-    details: dict[str, str | int | float | bool | None] | None = None
+    details: dict[str, str | int | float | bool | list[str] | None] | None = None
     """Fields of the error, such as `job_id`."""
 
 
@@ -138,7 +140,9 @@ def base_of(scope: Scope) -> str:
     if not isinstance(route, ProblemRoute):
         return root
     # The route knows its path without the prefixes of the routers that it was included by.
-    own = f"/api/v1{route.path_format.format(**scope['path_params'])}"
+    own = route.path_format.format(**scope["path_params"])
+    if not own.startswith("/api/"):
+        own = f"/api/v1{own}"
     return path.removesuffix(own) if path.endswith(own) else root
 
 
@@ -209,11 +213,15 @@ def log_unexpected(error: Exception) -> None:
 def _fields(error: HoldfastError) -> dict[str, Any]:
     """Return what an error knows beside its message, as far as it is plain."""
     plain = (str, int, float, bool, type(None))
-    return {
-        name: value
-        for name, value in vars(error).items()
-        if name not in {"message", "hint"} and isinstance(value, plain)
-    }
+    found: dict[str, Any] = {}
+    for name, value in vars(error).items():
+        if name in {"message", "hint"}:
+            continue
+        if isinstance(value, plain):
+            found[name] = value
+        elif isinstance(value, tuple) and all(isinstance(each, str) for each in value):
+            found[name] = list(value)
+    return found
 
 
 def _told(found: dict[str, Any]) -> str:
@@ -258,6 +266,9 @@ CONFLICT: dict[int | str, dict[str, Any]] = {
 class ProblemRoute(APIRoute):
     """A route that reads JSON strictly and tells its errors as problems, wherever it is mounted."""
 
+    failures: ClassVar[dict[int | str, dict[str, Any]]] = _ALWAYS
+    """How any request may end, whatever its function does."""
+
     def __init__(
         self,
         path: str,
@@ -271,7 +282,7 @@ class ProblemRoute(APIRoute):
         super().__init__(
             path,
             endpoint,
-            responses={**_ALWAYS, **(responses or {})},
+            responses={**self.failures, **(responses or {})},
             operation_id=operation_id or endpoint.__name__,
             **options,
         )
@@ -286,3 +297,11 @@ class ProblemRoute(APIRoute):
                 return problem_of(error, base_of(request.scope))
 
         return handled
+
+
+class OpenRoute(ProblemRoute):
+    """A `ProblemRoute` that anybody may ask."""
+
+    failures: ClassVar[dict[int | str, dict[str, Any]]] = {
+        status: told for status, told in _ALWAYS.items() if status not in {401, 403}
+    }

@@ -25,7 +25,6 @@ from holdfast.server.open_files import OTHERS_MAX, open_files_max
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Sequence
 
-    from holdfast.server.access import Principal
     from holdfast.server.feed import Follower, Frame
     from holdfast.server.service import Service
 
@@ -77,18 +76,27 @@ class Streams:
                 f"event {after} of job {job_id!r} does not exist: its log goes to {job.event_seq}",
                 hint="go on from an id that a stream of this job has sent, or from the start",
             )
-        stack.enter_context(self._seat(principal))
+        client = (principal.name, principal.job_id)
+        limit = self._service.options.client_streams_max
+        stack.enter_context(self.seat(client, limit))
         follower = stack.enter_context(self._feed.follow(job_id, after, known=job.event_seq))
         return Stream(self._service, connection, follower)
 
     @contextlib.contextmanager
-    def _seat(self, principal: Principal) -> Iterator[None]:
-        options = self._service.options
-        client = (principal.name, principal.job_id)
+    def seat(self, client: tuple[str, str | None], limit: int) -> Iterator[None]:
+        """Count a stream of a client while it is open.
+
+        Args:
+            client: Who is sent it, and what alone it may see.
+            limit: How many may be open for that client.
+
+        Raises:
+            StreamsFullError, TooManyStreamsError: There are as many streams as there may be.
+        """
         if self._open.total() >= self._max:
             raise StreamsFullError(limit=self._max)
-        if self._open[client] >= options.client_streams_max:
-            raise TooManyStreamsError(name=principal.name, limit=options.client_streams_max)
+        if self._open[client] >= limit:
+            raise TooManyStreamsError(name=client[0], limit=limit)
         self._open[client] += 1
         STREAMS_OPEN.inc()
         try:

@@ -111,11 +111,9 @@ def check_event(event: PaymentEvent, job: NewJob | None) -> None:
     """Check a payment event, and that nothing is missing that it needs.
 
     Raises:
-        InvalidInputError: A name or amount cannot be stored, or the job or the amount is missing.
+        InvalidInputError: A name or amount cannot be stored, or the amount is missing.
     """
     _check_money(event)
-    if event.news is PaymentNews.PAID and job is None:
-        raise InvalidInputError(f"payment event {event.event_id!r} needs the job that serves its order")
     if event.news is PaymentNews.REFUNDED and event.refunded_cents is None:
         raise InvalidInputError(
             f"payment event {event.event_id!r} does not tell how much was given back"

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from holdfast.errors import (
     IdempotencyConflictError,
+    InvalidInputError,
     JobFinishedError,
     JobNotFoundError,
     SealedValueError,
@@ -53,7 +54,11 @@ def take_payment(tx: Transaction, event: PaymentEvent, job: NewJob | None, seale
     if not _note(tx, event, outcome, order.order_id):
         return Taken(outcome=PaymentOutcome.REPEATED, order=order)
     changed: Job | None = None
-    if after.payment is Payment.PAID and not after.served and job is not None:
+    if after.payment is Payment.PAID and not after.served:
+        if job is None:
+            raise InvalidInputError(
+                f"payment event {event.event_id!r} needs the job that serves its order"
+            )
         after, changed = _served(tx, after, job, sealer)
     elif after.payment is Payment.REFUNDED is not order.payment and after.job_id is not None:
         changed = _cancelled(tx, after.job_id, sealer)

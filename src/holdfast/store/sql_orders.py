@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from holdfast.store.base import NewJob
     from holdfast.store.orders import Order, OrderQuery, PaymentEvent, Taken
     from holdfast.store.sql_service import Read, Write
+    from holdfast.store.transaction import Dialect
 
 
 class SqlOrderStore:
@@ -34,6 +35,7 @@ class SqlOrderStore:
         self,
         write: Write,
         read: Read,
+        dialect: Dialect,
         scrub: Callable[[], Awaitable[None]],
         keyring: Keyring | None = None,
     ) -> None:
@@ -42,17 +44,19 @@ class SqlOrderStore:
         Args:
             write: Runs an operation in a transaction of its own.
             read: Runs a query.
+            dialect: Of their database.
             scrub: Leaves nothing behind of what was deleted.
             keyring: Seals personal data, and what jobs are submitted with, if it seals.
         """
         self._write = write
         self._read = read
+        self._dialect = dialect
         self._scrub = scrub
         self._sealer = Sealer(keyring or Keyring())
 
     def sealed_by(self, keyring: Keyring) -> SqlOrderStore:
         """Return the same with personal data sealed by `keyring`."""
-        return SqlOrderStore(self._write, self._read, self._scrub, keyring)
+        return SqlOrderStore(self._write, self._read, self._dialect, self._scrub, keyring)
 
     async def insert_order(self, order: Order, *, unpaid_for: timedelta) -> Order:
         check_order(order)
@@ -89,7 +93,9 @@ class SqlOrderStore:
 
     async def list_orders(self, query: OrderQuery) -> Sequence[Order]:
         check_names(query)
-        found = await self._read(lambda connection: order_rows.list_orders(connection, query))
+        found = await self._read(
+            lambda connection: order_rows.list_orders(connection, self._dialect, query)
+        )
         return [shown(order, self._sealer) for order in found]
 
     async def set_outcome(self, order_id: str, outcome: str | None) -> None:

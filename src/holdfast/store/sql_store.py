@@ -59,7 +59,7 @@ class SqlStore(abc.ABC):
     def __init__(self) -> None:
         self.service = SqlServiceStore(self._write_alone, self._read, self.dialect)
         """What the HTTP service keeps and asks beside jobs, in the same database."""
-        self.orders = SqlOrderStore(self._write_alone, self._read, self._scrub)
+        self.orders = SqlOrderStore(self._write_alone, self._read, self.dialect, self._scrub)
         """What a shop keeps beside jobs, in the same database."""
 
     @abc.abstractmethod

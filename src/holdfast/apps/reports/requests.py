@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+from collections.abc import Iterator
 from datetime import date, time, timedelta
 from typing import Any
 
@@ -21,6 +23,33 @@ _COVERED_AHEAD = timedelta(days=DAYS + 31)
 """The sky is computed to the end of the last month."""
 
 
+class InvalidReportError(InvalidInputError):
+    """Something that a person typed cannot be used."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        field: str,
+        reason: str = "invalid",
+        hint: str = "",
+        suggestions: tuple[str, ...] = (),
+    ) -> None:
+        """Say what, where, and what to type instead.
+
+        Args:
+            message: What happened to which value.
+            field: The parameter of `report_request` that holds it.
+            reason: What is wrong with it, in a stable word.
+            hint: What to do.
+            suggestions: What to type instead: each of them can be used.
+        """
+        super().__init__(message, hint=hint)
+        self.field = field
+        self.reason = reason
+        self.suggestions = suggestions
+
+
 def report_request(
     *, name: str, born: str, place: str, start: str | date, **options: Any
 ) -> ReportRequest:
@@ -37,33 +66,54 @@ def report_request(
         **options: Fields of `WritingOptions`.
 
     Raises:
-        InvalidInputError: A value is unusable; the message says which and what to give instead.
+        InvalidReportError: A value is unusable; the message says which and what to give instead.
     """
-    try:
-        birth_date, birth_time = parse_birth(born)
-        first_day = start if isinstance(start, date) else _parse_date(start, "start")
+    birth_date, birth_time = parse_birth(born)
+    first_day = start if isinstance(start, date) else _parse_date(start, "start")
+    with _blaming("place"):
         typed = BirthData(name=name, birth_date=birth_date, birth_time=birth_time, place=place)
         birth = with_resolved_place(typed)
+    with _blaming("start"):
         require_covered(first_day)
         require_covered(first_day + _COVERED_AHEAD)
+    with _blaming("born"):
         natal_chart(birth, not_after=first_day)
+    with _blaming("options"):
         return ReportRequest(birth=birth, start=first_day, options=WritingOptions(**options))
+
+
+@contextlib.contextmanager
+def _blaming(field: str) -> Iterator[None]:
+    """Tell errors within as those of a field, unless they name one themselves."""
+    try:
+        yield
     except AstroError as error:
-        raise InvalidInputError(str(error), hint=_suggested(error)) from None
+        raise InvalidReportError(
+            str(error),
+            field=field,
+            reason=error.code,
+            hint=_suggested(error),
+            suggestions=getattr(error, "suggestions", ()),
+        ) from None
     except ValidationError as error:
-        raise InvalidInputError(f"report request cannot be used: {describe_invalid(error)}") from None
+        named = error.errors(include_url=False, include_input=False)[0]["loc"]
+        raise InvalidReportError(
+            f"report request cannot be used: {describe_invalid(error)}",
+            field=str(named[0]) if named else field,
+        ) from None
 
 
 def parse_birth(born: str) -> tuple[date, time | None]:
     """Read a birth date with or without a time.
 
     Raises:
-        InvalidInputError: It is neither.
+        InvalidReportError: It is neither.
     """
     match = _BORN.fullmatch(born.strip())
     if match is None:
-        raise InvalidInputError(
+        raise InvalidReportError(
             f"birth {born!r} is not a date with or without a time",
+            field="born",
             hint="write '1990-03-14', or '1990-03-14 07:25' if the time is known",
         )
     clock = None
@@ -71,8 +121,9 @@ def parse_birth(born: str) -> tuple[date, time | None]:
         try:
             clock = time.fromisoformat(match["time"].zfill(5))
         except ValueError:
-            raise InvalidInputError(
+            raise InvalidReportError(
                 f"birth time {match['time']!r} is not on a clock",
+                field="born",
                 hint="write hours and minutes, '07:25'",
             ) from None
     return _parse_date(match["day"], "birth"), clock
@@ -82,8 +133,10 @@ def _parse_date(text: str, what: str) -> date:
     try:
         return date.fromisoformat(text.strip())
     except ValueError:
-        raise InvalidInputError(
-            f"{what} date {text!r} is not in the calendar", hint="write year-month-day, '2026-05-20'"
+        raise InvalidReportError(
+            f"{what} date {text!r} is not in the calendar",
+            field="born" if what == "birth" else what,
+            hint="write year-month-day, '2026-05-20'",
         ) from None
 
 

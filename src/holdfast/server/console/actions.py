@@ -14,8 +14,9 @@ from holdfast.errors import InvalidInputError
 from holdfast.model import Budget
 from holdfast.server.auth import reach
 from holdfast.server.console.forms import read_own_form
-from holdfast.server.console.pages import PageRoute, base_of, redirect
+from holdfast.server.console.pages import PageRoute, base_of
 from holdfast.server.console.viewing import Controlling, Forking
+from holdfast.server.html import redirect
 from holdfast.server.service import Service, service_of
 
 router = APIRouter(prefix="/console/jobs/{job_id}", include_in_schema=False, route_class=PageRoute)

@@ -2,69 +2,43 @@
 
 from __future__ import annotations
 
-import logging
 from functools import cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-import jinja2
-from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
-from starlette.exceptions import HTTPException
-from starlette.responses import HTMLResponse, RedirectResponse
+from starlette.responses import HTMLResponse
 
 from holdfast.errors import HoldfastError
 from holdfast.server.console import filters
-from holdfast.server.console.static import static_files
 from holdfast.server.console.viewing import SignInNeeded, find_viewer
-from holdfast.server.problems import WITHHELD, log_unexpected, status_of
+from holdfast.server.html import HEADERS, failure_of, prefix_of, redirect, templates_of
 from holdfast.server.service import service_of
+from holdfast.server.static_files import static_urls
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
+    import jinja2
     from starlette.requests import Request
     from starlette.responses import Response
 
     from holdfast.server.console.viewing import Viewer
 
-logger = logging.getLogger(__name__)
-
-HEADERS = {
-    "Content-Security-Policy": (
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self';"
-        " form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
-    ),
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-    # Browsers tell no-referrer pages' forms to come from nowhere, and those are refused.
-    "Referrer-Policy": "same-origin",
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cache-Control": "no-store",
-}
-"""Of every page: nothing from elsewhere, nothing inline, in nobody's frame, in nobody's cache."""
+PACKAGE = "holdfast.server.console"
 
 
 @cache
 def environment() -> jinja2.Environment:
     """Return what renders the templates: everything is escaped, a name that is missing is an error."""
-    made = jinja2.Environment(
-        loader=jinja2.PackageLoader("holdfast.server.console"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    made = templates_of(PACKAGE)
     made.filters.update(filters.FILTERS)
     return made
 
 
 def base_of(request: Request) -> str:
     """Return the path that the console lies at, such as `/console`, wherever it is mounted."""
-    # From the address: within mounted applications routes are looked up by name in the outer one only,
-    # and a route does not know the prefix that its router was included under.
-    asked, own = request.scope["path"].split("/"), request.scope["route"].path.split("/")
-    return "/".join(asked[: len(asked) - len(own) + 2])
+    return f"{prefix_of(request)}/console"
 
 
 def render(
@@ -77,7 +51,7 @@ def render(
         base=base,
         api=base.removesuffix("/console") + "/api/v1",
         errors=base.removesuffix("/console") + "/errors",
-        static={name: f"{base}/static/{name}?v={file.version}" for name, file in static_files().items()},
+        static=static_urls(PACKAGE, base),
         viewer=viewer,
         form_token=viewer.form_token(service) if viewer else "",
         now=service.clock.now(),
@@ -85,11 +59,6 @@ def render(
         **values,
     )
     return HTMLResponse(text, status, headers=HEADERS)
-
-
-def redirect(url: str) -> RedirectResponse:
-    """Send the browser on to another page by GET."""
-    return RedirectResponse(url, 303, headers=HEADERS)
 
 
 class PageRoute(APIRoute):
@@ -119,18 +88,7 @@ def _to_sign_in(request: Request) -> Response:
 
 
 async def _told(request: Request, error: Exception) -> Response:
-    if isinstance(error, HoldfastError):
-        status, code, message, hint = status_of(error), error.code, error.message, error.hint
-    elif isinstance(error, RequestValidationError):
-        status, code, message, hint = 422, "invalid_input", "This address asks for nothing we know.", ""
-    elif isinstance(error, HTTPException):
-        status, code, message, hint = error.status_code, "request", str(error.detail), ""
-    else:
-        log_unexpected(error)
-        status, code, message, hint = 500, "internal", "Something went wrong; it is in the log.", ""
-    if status >= 500 and isinstance(error, HoldfastError):
-        logger.error("page failed", extra={"error": error.code, "told": error.message})
-        message, hint = WITHHELD, ""
+    told = failure_of(error)
     try:
         viewer = await find_viewer(request)
     except HoldfastError:
@@ -144,9 +102,9 @@ async def _told(request: Request, error: Exception) -> Response:
         request,
         "error.html",
         viewer,
-        status=status,
-        code=code,
-        message=message,
-        hint=hint or "",
+        status=told.status,
+        code=told.code,
+        message=told.message,
+        hint=told.hint,
         back=back,
     )

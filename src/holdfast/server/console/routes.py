@@ -7,7 +7,6 @@ from datetime import datetime, timedelta
 from typing import Annotated
 
 from fastapi import APIRouter, Depends
-from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -18,10 +17,11 @@ from holdfast.server.console import actions, sessions
 from holdfast.server.console.charts import HEIGHT, OTHERS, chart_of
 from holdfast.server.console.failures import grouped_failures
 from holdfast.server.console.job_page import committed, eta_of, job_page
-from holdfast.server.console.pages import PageRoute, base_of, redirect, render
-from holdfast.server.console.static import static_files
+from holdfast.server.console.pages import PACKAGE, PageRoute, base_of, render
 from holdfast.server.console.viewing import Anyone, Looking, Overseeing
+from holdfast.server.html import redirect
 from holdfast.server.service import Service, service_of
+from holdfast.server.static_files import static_answer
 from holdfast.store.base import JobQuery
 from holdfast.store.service import SpendGroup, SpendQuery
 
@@ -59,14 +59,7 @@ async def show_console(request: Request, _: Anyone) -> Response:
 @pages.get("/static/{name}")
 async def send_static(name: str) -> Response:
     """Send the style or the script."""
-    file = static_files().get(name)
-    if file is None:
-        raise HTTPException(404, f"there is no file {name!r}")
-    headers = {
-        "Cache-Control": "public, max-age=31536000, immutable",
-        "X-Content-Type-Options": "nosniff",
-    }
-    return Response(file.content, media_type=file.media_type, headers=headers)
+    return static_answer(PACKAGE, name)
 
 
 @pages.get("/jobs")

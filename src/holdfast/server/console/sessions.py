@@ -12,9 +12,11 @@ from starlette.responses import Response
 
 from holdfast.server.access import key_id_of, principal_of
 from holdfast.server.auth import SESSION_COOKIE, session_of
-from holdfast.server.console.forms import read_form, read_own_form
-from holdfast.server.console.pages import PageRoute, base_of, redirect, render
+from holdfast.server.console.forms import read_own_form
+from holdfast.server.console.pages import PageRoute, base_of, render
 from holdfast.server.console.viewing import Anyone, find_viewer
+from holdfast.server.forms import read_form
+from holdfast.server.html import redirect
 from holdfast.server.service import Service, service_of
 
 if TYPE_CHECKING:

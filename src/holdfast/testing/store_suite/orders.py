@@ -331,6 +331,28 @@ class OrderSuite(OrderFixtures):
         assert late.job is not None
         assert repeated.outcome is PaymentOutcome.REPEATED
 
+    async def test_order_is_found_by_what_the_event_knows(self, shop: Shop) -> None:
+        await shop.order(session_id="cs_1", payment_id="pi_1")
+        by_page = event("evt_1", PaymentNews.EXPIRED, order_id=None)
+        by_payment = paid("evt_2", order_id=None, session_id=None)
+        by_none = event("evt_3", PaymentNews.PROCESSING, order_id=None, session_id=None)
+        by_others = paid("evt_4", order_id=None, session_id="cs_9", payment_id="pi_9")
+
+        taken = [await shop.tell(news) for news in (by_page, by_payment, by_none, by_others)]
+
+        assert [each.outcome.value for each in taken] == [
+            "applied", "applied", "unknown_order", "unknown_order",
+        ]  # fmt: skip
+
+    async def test_change_of_an_order_is_hinted_at(self, shop: Shop) -> None:
+        await shop.order()
+        with shop.store.hints.subscribe("order_1") as news:
+            await shop.tell(paid())
+            assert news.is_set()
+            news.clear()
+            await shop.tell(paid("evt_again"))
+            assert not news.is_set()
+
     @pytest.mark.parametrize(
         "foreign",
         [

@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from holdfast.apps.reports.orders.payments.test_mode import TestPayments
 
 from holdfast.apps.reports.orders import desk
 from holdfast.apps.reports.orders.fulfilment import register_orders
 from holdfast.apps.reports.orders.links import Links
 from holdfast.apps.reports.orders.mail.base import Mail, parse_sender
 from holdfast.apps.reports.orders.models import OrderDetails
+from holdfast.apps.reports.orders.payments.test_mode import TestPayments
 from holdfast.apps.reports.orders.shop import Shop
 from holdfast.apps.reports.terms import load_terms
 from holdfast.server.tokens import Tokens
@@ -68,7 +68,7 @@ async def shop(harness: Harness, postbox: Postbox, tmp_path: Path) -> Shop:
         orders=harness.real_store.orders,
         client=harness.client,
         terms=load_terms(),
-        payments=TestPayments(secret=SECRET, public_url=URL, clock=harness.clock),
+        payments=TestPayments([SECRET], URL, harness.clock),
         mailer=postbox,
         links=Links(URL, tokens, harness.clock),
         clock=harness.clock,
@@ -96,6 +96,12 @@ async def paid(shop: Shop, order: Order, event_id: str = "evt_paid") -> Taken:
         paid_cents=order.amount_cents,
     )
     return await desk.take_event(shop, event)
+
+
+def job_of(taken: Taken) -> str:
+    """Return the job that the news has submitted."""
+    assert taken.job is not None
+    return taken.job.job_id
 
 
 @pytest.fixture

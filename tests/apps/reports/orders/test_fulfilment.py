@@ -6,13 +6,14 @@ from datetime import timedelta
 import pytest
 
 from holdfast.apps.reports.orders import desk, fulfilment
+from holdfast.apps.reports.orders.mail.base import SCHEDULE
 from holdfast.apps.reports.orders.models import MailSort, OrderStatus
 from holdfast.apps.reports.orders.state import view_of
 from holdfast.errors import FatalError, MailRefusedError, MailUnavailableError, OrderStateError
 from holdfast.model import JobStatus
-from holdfast.store.base import JobQuery
+from holdfast.store.base import JobQuery, PruneRequest
 from holdfast.store.orders import Payment, PaymentEvent, PaymentNews, PaymentOutcome
-from tests.apps.reports.orders.conftest import EMAIL, ordered, paid
+from tests.apps.reports.orders.conftest import EMAIL, job_of, ordered, paid
 
 pytestmark = pytest.mark.usefixtures("quick_print", "no_wait")
 
@@ -22,7 +23,7 @@ KINDS = ("life_clarity", "personal_blueprint", "personal_horoscope")
 @pytest.fixture(autouse=True)
 def soon(monkeypatch):
     """Tries of an e-mail follow each other at once."""
-    soon = dataclasses.replace(fulfilment.SCHEDULE, waits_seconds=(0.0,))
+    soon = dataclasses.replace(SCHEDULE, waits_seconds=(0.0,))
     monkeypatch.setattr(fulfilment, "SCHEDULE", soon)
 
 
@@ -37,7 +38,7 @@ async def test_paid_order_is_made_and_told_of_once(harness, shop, postbox):
     taken = await paid(shop, order)
     assert await status_of(shop, order) is OrderStatus.PAID
     await harness.start_worker()
-    job = await harness.end_of(taken.job.job_id)
+    job = await harness.end_of(job_of(taken))
 
     assert job.status is JobStatus.COMPLETED
     assert postbox.subjects == ["[Test] Ready", "[Test] Your order"]
@@ -59,7 +60,7 @@ async def test_repeated_news_of_a_payment_makes_no_second_job(harness, shop, pos
     await harness.start_worker()
 
     again = [await paid(shop, order, event_id) for event_id in ("evt_paid", "evt_other")]
-    await harness.end_of(taken.job.job_id)
+    await harness.end_of(job_of(taken))
     after = await paid(shop, order, "evt_late")
 
     assert [each.outcome for each in (*again, after)] == [
@@ -77,13 +78,13 @@ async def test_failure_is_told_and_a_retry_goes_on_from_there(harness, shop, pos
     taken = await paid(shop, order)
     await harness.start_worker()
 
-    failed = await harness.end_of(taken.job.job_id)
+    failed = await harness.end_of(job_of(taken))
     assert failed.status is JobStatus.FAILED
     assert await status_of(shop, order) is OrderStatus.FAILED
     assert postbox.subjects == ["[Test] A delay with your order", "[Test] Your order"]
 
     await desk.retry_order(shop, order.order_id)
-    job = await harness.end_of(taken.job.job_id)
+    job = await harness.end_of(job_of(taken))
 
     assert job.status is JobStatus.COMPLETED
     assert await status_of(shop, order) is OrderStatus.READY
@@ -103,7 +104,7 @@ async def test_part_of_a_bundle_that_failed_is_told_and_made_by_a_retry(
     order = await ordered(shop, "bundle")
     taken = await paid(shop, order)
     await harness.start_worker()
-    await harness.end_of(taken.job.job_id)
+    await harness.end_of(job_of(taken))
 
     view = await view_of(shop, await desk.require_order(shop, order.order_id))
     assert view.status is OrderStatus.FAILED
@@ -117,7 +118,7 @@ async def test_part_of_a_bundle_that_failed_is_told_and_made_by_a_retry(
     written = list(desk_batches())
 
     await desk.retry_order(shop, order.order_id)
-    job = await harness.end_of(taken.job.job_id)
+    job = await harness.end_of(job_of(taken))
 
     assert job.status is JobStatus.COMPLETED
     again = desk_batches()[len(written) :]
@@ -134,12 +135,12 @@ async def test_mail_server_that_is_away_or_refuses_holds_up_no_report(harness, s
     refused = await ordered(shop, email="nobody@customers.example")
     await harness.start_worker()
 
-    await harness.end_of((await paid(shop, order)).job.job_id)
+    await harness.end_of(job_of(await paid(shop, order)))
     assert postbox.subjects == ["[Test] Ready", "[Test] Your order"]
     assert len(postbox.taken) == 3, "one answer was lost, so that one e-mail was sent again"
 
     postbox.errors = [MailRefusedError("no such address")] * 2
-    job = await harness.end_of((await paid(shop, refused)).job.job_id)
+    job = await harness.end_of(job_of(await paid(shop, refused)))
 
     assert job.status is JobStatus.COMPLETED
     assert harness.client.output_of(job).mails == {
@@ -159,7 +160,7 @@ async def test_refund_ends_what_is_under_way_and_no_report_is_announced(
     await reached.wait()
 
     await desk.flag_refund(shop, order.order_id, "customer changed her mind")
-    job = await harness.end_of(taken.job.job_id)
+    job = await harness.end_of(job_of(taken))
     release.set()
 
     assert job.status is JobStatus.CANCELLED
@@ -169,7 +170,7 @@ async def test_refund_ends_what_is_under_way_and_no_report_is_announced(
     assert (stored.payment, stored.note) == (Payment.REFUNDED, "customer changed her mind")
     for verb in (
         desk.retry_order(shop, order.order_id),
-        desk.resend_mail(shop, order.order_id, "ready"),
+        desk.resend_mail(shop, order.order_id, MailSort.READY),
     ):
         with pytest.raises(OrderStateError, match="refunded"):
             await verb
@@ -177,7 +178,12 @@ async def test_refund_ends_what_is_under_way_and_no_report_is_announced(
 
 async def test_refund_that_comes_before_the_payment_starts_nothing(harness, shop):
     order = await ordered(shop)
-    refund = PaymentEvent(event_id="evt_r", news=PaymentNews.REFUNDED, order_id=order.order_id)
+    refund = PaymentEvent(
+        event_id="evt_r",
+        news=PaymentNews.REFUNDED,
+        order_id=order.order_id,
+        refunded_cents=order.amount_cents,
+    )
 
     await desk.take_event(shop, refund)
     taken = await paid(shop, order)
@@ -195,7 +201,7 @@ async def test_mail_is_sent_again_when_an_operator_asks_for_it(harness, shop, po
     with pytest.raises(OrderStateError, match="not ready"):
         await desk.resend_mail(shop, order.order_id, MailSort.READY)
     await harness.start_worker()
-    await harness.end_of(taken.job.job_id)
+    await harness.end_of(job_of(taken))
 
     job = await desk.resend_mail(shop, order.order_id, MailSort.READY)
     await harness.end_of(job.job_id)
@@ -208,10 +214,9 @@ async def test_order_keeps_its_end_when_its_jobs_are_deleted(harness, shop):
     order = await ordered(shop)
     taken = await paid(shop, order)
     await harness.start_worker()
-    await harness.end_of(taken.job.job_id)
+    await harness.end_of(job_of(taken))
 
     harness.registry.keep = timedelta(0)
-    from holdfast.store.base import PruneRequest
 
     await harness.client.retention.prune(PruneRequest(subject=order.subject))
 

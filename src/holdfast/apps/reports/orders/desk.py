@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
@@ -15,14 +14,13 @@ from holdfast.apps.reports.orders.models import (
     MailSort,
     OrderInput,
     customer_of,
+    decode_details,
     encode_details,
 )
-from holdfast.apps.reports.orders.parts import parts_of
+from holdfast.apps.reports.orders.parts import parts_of, sold_product
 from holdfast.apps.reports.orders.payments.base import PageRequest
 from holdfast.errors import (
     InvalidInputError,
-    JobFinishedError,
-    JobNotFoundError,
     OrderNotFoundError,
     OrderStateError,
 )
@@ -32,7 +30,6 @@ from holdfast.store.orders import (
     Payment,
     PaymentEvent,
     PaymentNews,
-    PaymentOutcome,
     Taken,
 )
 
@@ -76,8 +73,7 @@ async def open_order(
         PaymentServiceError: The page cannot be made; the order waits, unpaid, and asking again with
             the same key makes it.
     """
-    found = product_of(product)
-    if found is None:
+    if product_of(product) is None:
         raise InvalidInputError(
             f"product {product!r} is not sold",
             hint=f"sold are {', '.join(repr(each.kind) for each in PRODUCTS)}",
@@ -94,20 +90,31 @@ async def open_order(
         ),
         unpaid_for=UNPAID_FOR,
     )
-    order_page = shop.links.order_page(order.order_id)
+    return await open_payment(shop, order)
+
+
+async def open_payment(shop: Shop, order: Order) -> Checkout:
+    """Make the page to pay an order on, or find it again.
+
+    Raises:
+        PaymentServiceError: It cannot be made; the order waits, unpaid.
+    """
     if order.payment not in (Payment.AWAITED, Payment.EXPIRED):
-        return Checkout(order=order, url=order_page)
-    page = await shop.payments.open_page(
-        PageRequest(
-            order=order,
-            title=found.title,
-            email=details.email,
-            success_url=order_page,
-            cancel_url=shop.links.product_page(product),
-        )
-    )
+        return Checkout(order=order, url=shop.links.order_page(order.order_id))
+    page = await shop.payments.open_page(page_request(shop, order))
     order = await shop.orders.set_session(order.order_id, page.session_id)
     return Checkout(order=order, url=page.url)
+
+
+def page_request(shop: Shop, order: Order) -> PageRequest:
+    """Return what the payment page of an order is to show."""
+    return PageRequest(
+        order=order,
+        title=sold_product(order).title,
+        email=decode_details(order.details).email,
+        success_url=shop.links.order_page(order.order_id),
+        cancel_url=shop.links.product_page(order.product),
+    )
 
 
 async def require_order(shop: Shop, order_id: str) -> Order:
@@ -162,8 +169,6 @@ async def take_event(shop: Shop, event: PaymentEvent) -> Taken:
     taken = await shop.orders.take_payment(event, new)
     if taken.job is not None:
         await shop.client.submissions.announce(taken.job)
-    elif taken.order is not None and taken.outcome is PaymentOutcome.APPLIED:
-        await _cancel_refunded(shop, taken.order)
     return taken
 
 
@@ -171,13 +176,6 @@ async def _order_of(shop: Shop, event: PaymentEvent) -> Order | None:
     if event.order_id is not None:
         return await shop.orders.find_order(event.order_id)
     return await shop.orders.find_order_of(session_id=event.session_id, payment_id=event.payment_id)
-
-
-async def _cancel_refunded(shop: Shop, order: Order) -> None:
-    """Tell the workers at once; that the job is to end is stored with the refund already."""
-    if order.payment is Payment.REFUNDED and order.job_id is not None:
-        with contextlib.suppress(JobFinishedError, JobNotFoundError):
-            await shop.client.cancel(order.job_id)
 
 
 # operators ---------------------------------------------------------------------------------------

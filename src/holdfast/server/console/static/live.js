@@ -1,5 +1,5 @@
-/* Keeps a page alive: fetches it anew every few seconds and changes only what differs, so that scroll
-   position, focus, selection, opened details and half-filled forms stay. Without it, pages still work. */
+/* Keeps a page alive: fetches it anew every few seconds and changes only what differs, by morph.js.
+   Without it, pages still work. */
 "use strict";
 
 (() => {
@@ -10,55 +10,6 @@
   let lostAt = null;
   let timer = null;
   let fetching = false;
-
-  /* --- changing a part of the page into its newer form --- */
-
-  function sameNode(old, fresh) {
-    return old.nodeType === fresh.nodeType && old.nodeName === fresh.nodeName
-      && (old.id || "") === (fresh.id || "");
-  }
-
-  function become(old, fresh) {
-    if (old.nodeType !== Node.ELEMENT_NODE) {
-      if (old.nodeValue !== fresh.nodeValue) old.nodeValue = fresh.nodeValue;
-      return;
-    }
-    /* The reader opens and closes details; the clock below tells relative times. */
-    const kept = old.nodeName === "DETAILS" ? "open" : old.hasAttribute("data-relative") ? "title" : "";
-    for (const { name, value } of fresh.attributes) {
-      if (name !== kept && old.getAttribute(name) !== value) old.setAttribute(name, value);
-    }
-    for (const { name } of [...old.attributes]) {
-      if (name !== kept && !fresh.hasAttribute(name)) old.removeAttribute(name);
-    }
-    if (kept === "title") {
-      tellTime(old);
-    } else {
-      becomeChildren(old, fresh);
-    }
-  }
-
-  function becomeChildren(old, fresh) {
-    const named = new Map();
-    for (const child of old.children) if (child.id) named.set(child.id, child);
-    let place = old.firstChild;
-    for (const next of [...fresh.childNodes]) {
-      const known = next.id ? named.get(next.id) : null;
-      if (known && known !== place) old.insertBefore(known, place);
-      const match = known ?? (place && sameNode(place, next) ? place : null);
-      if (match) {
-        become(match, next);
-        place = match.nextSibling;
-      } else {
-        old.insertBefore(document.importNode(next, true), place);
-      }
-    }
-    while (place) {
-      const gone = place;
-      place = place.nextSibling;
-      gone.remove();
-    }
-  }
 
   /* --- fetching --- */
 
@@ -98,8 +49,9 @@
   function show(fresh) {
     for (const part of document.querySelectorAll("[data-live]")) {
       const newer = fresh.getElementById(part.id);
-      if (newer) become(part, newer);
+      if (newer) Morph.become(part, newer);
     }
+    tellTimes();
     document.title = fresh.title;
     document.body.dataset.interval = fresh.body.dataset.interval || "";
   }

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 from holdfast.apps.reports.orders.mail.messages import MailFacts, MailPart, compose
 from holdfast.apps.reports.orders.models import decode_details
 from holdfast.apps.reports.orders.parts import parts_of, sold_product
 from holdfast.apps.reports.orders.state import expected_time
-from holdfast.errors import OrderNotFoundError
+from holdfast.errors import MailRefusedError, OrderNotFoundError
 
 if TYPE_CHECKING:
     from holdfast.apps.reports.orders.models import MailEnd, MailSort
@@ -16,13 +17,16 @@ if TYPE_CHECKING:
     from holdfast.apps.reports.orders.shop import Shop
     from holdfast.store.orders import Order
 
+logger = logging.getLogger(__name__)
+
 
 async def send_mail(shop: Shop, order_id: str, sort: MailSort, again: str | None = None) -> MailEnd:
     """Send an e-mail of an order; repeats of the same `sort` and `again` are recognised as such.
 
+    One that will never be taken is a result, not an error: it must not be tried again by later attempts.
+
     Raises:
         MailUnavailableError: It may be taken later.
-        MailRefusedError: It never will be.
         OrderNotFoundError: The order has been erased.
     """
     order = await shop.orders.find_order(order_id)
@@ -41,7 +45,13 @@ async def send_mail(shop: Shop, order_id: str, sort: MailSort, again: str | None
         test=shop.mode == "test",
     )
     mail = compose(sort, facts, to=details.email, sender=shop.mailer.sender, again=again)
-    await shop.mailer.send(mail)
+    try:
+        await shop.mailer.send(mail)
+    except MailRefusedError as error:
+        logger.warning(
+            "e-mail refused", extra={"order_id": order_id, "sort": sort.value, "error": str(error)}
+        )
+        return "undelivered"
     return "sent"
 
 
