@@ -11,6 +11,7 @@ from holdfast.testing.chaos.books import Asked, Books, Happening, JobRow, Proces
 from holdfast.testing.soak.auditor import audit, letters_repeated
 from holdfast.testing.soak.books import (
     Customer,
+    File,
     Leak,
     Letter,
     Noted,
@@ -28,6 +29,7 @@ PRICES = {"clarity": 1999, "bundle": 9999}
 BUNDLE, BACK = "job_bundle", "job_back"
 REPORTS = {BUNDLE: child_id(BUNDLE, "report"), BACK: child_id(BACK, "report")}
 PART = child_id(REPORTS[BUNDLE], "clarity")
+PDF = File(sha256="ab", size=999, pages=20)
 WORKER = Process(
     name="worker orders.1", worker_ids=("worker_a",), began=0.0, ended=9.5, status=0,
     told=(("SIGTERM", 9.0),),
@@ -53,9 +55,8 @@ def good_books() -> ShopBooks:
     ):  # fmt: skip
         work(books, job_id, kind, name)
     for job_id in (PART, REPORTS[BACK]):
-        books.reports.append(
-            Report(job_id=job_id, pages=20, pages_read=20, size=999, size_read=999, same_hash=True)
-        )
+        books.reports.append(Report(job_id=job_id, told=PDF, stored=PDF))
+    books.visits[0].files = {"clarity": PDF.sha256}
     return books
 
 
@@ -171,10 +172,11 @@ def test_auditor_finds_nothing_in_books_that_agree():
         (lambda b: b.reports.pop(0), f"there is no report by {PART} (clarity)"),
         (lambda b: b.reports.append(b.reports[0]), "1 jobs have more than one report"),
         (lambda b: change(b.reports, 0, job_id="job_x"), "job_x has made a report that nobody"),
-        (lambda b: change(b.reports, 0, pages_read=None), f"the report of {PART} cannot be opened"),
-        (lambda b: change(b.reports, 0, pages_read=19), "has 19 pages and 999 bytes, told are 20"),
-        (lambda b: change(b.reports, 0, size_read=998), "has 20 pages and 998 bytes, told are 20"),
-        (lambda b: change(b.reports, 0, same_hash=False), "has another hash than its job says"),
+        (lambda b: change(b.reports, 0, stored=None), f"{PART} tells of File(sha256='ab', size=999"),
+        (lambda b: change(b.reports, 0, stored=replace(PDF, pages=None)), "pages=None)"),
+        (lambda b: change(b.reports, 0, stored=replace(PDF, sha256="cd")), "sha256='cd'"),
+        (lambda b: b.visits[0].files.clear(), "ord_1: as clarity the customer got None, not ab"),
+        (lambda b: b.visits[2].files.update(clarity="ab"), "ord_3: as clarity the customer got ab, not"),
         (lambda b: b.letters.pop(1), "ord_1 (card): the ready e-mail never arrived"),
         (lambda b: change(b.letters, 0, order_id="ord_2"), "ord_2 (abandoned): an e-mail of sort"),
         (lambda b: change(b.letters, 0, sort="failed"), "ord_1 (card): an e-mail of sort 'failed'"),

@@ -28,8 +28,15 @@ _ECHOES = 40
 class Faults:
     """Brings a schedule about."""
 
-    def __init__(self, stage: Stage) -> None:
+    def __init__(self, stage: Stage, *, since: float = 0.0) -> None:
+        """Take the stage.
+
+        Args:
+            stage: Where to strike.
+            since: Second of the run from which the schedule counts.
+        """
         self._stage = stage
+        self._since = since
         self._store_lock = asyncio.Lock()
         self._broker_lock = asyncio.Lock()
         self.log: list[str] = []
@@ -40,7 +47,7 @@ class Faults:
         stage = self._stage
         async with asyncio.TaskGroup() as group:
             for fault in faults:
-                await asyncio.sleep(max(0.0, fault.at - stage.now()))
+                await asyncio.sleep(max(0.0, self._since + fault.at - stage.now()))
                 group.create_task(self._strike(fault))
 
     async def _strike(self, fault: Fault) -> None:

@@ -53,6 +53,7 @@ def audit(books: ShopBooks) -> list[str]:
             _jobs(books, served),
             _making(books, served),
             _reports(books, served),
+            _files(books, served),
             _letters(books, served),
             _leaks(books),
             audit_work(books.work),
@@ -210,7 +211,7 @@ def _made_by(books: ShopBooks, order: OrderRow) -> dict[str, str]:
 
 
 def _reports(books: ShopBooks, served: list[tuple[Visit, OrderRow]]) -> Iterator[str]:
-    """Whatever was paid and not given back is there once, whole, and can be read."""
+    """Whatever was paid for is there once, and as its job says."""
     by_job = {report.job_id: report for report in books.reports}
     if len(by_job) != len(books.reports):
         yield f"{len(books.reports) - len(by_job)} jobs have more than one report"
@@ -224,15 +225,23 @@ def _reports(books: ShopBooks, served: list[tuple[Visit, OrderRow]]) -> Iterator
     for report in books.reports:
         if report.job_id not in due:
             yield f"{report.job_id} has made a report that nobody has ordered"
-        if report.pages_read is None:
-            yield f"the report of {report.job_id} cannot be opened"
-        elif (report.pages_read, report.size_read) != (report.pages, report.size):
-            yield (
-                f"the report of {report.job_id} has {report.pages_read} pages and {report.size_read}"
-                f" bytes, told are {report.pages} and {report.size}"
-            )
-        if not report.same_hash:
-            yield f"the report of {report.job_id} has another hash than its job says"
+        if report.told != report.stored:
+            yield f"{report.job_id} tells of {report.told}, stored is {report.stored}"
+
+
+def _files(books: ShopBooks, served: list[tuple[Visit, OrderRow]]) -> Iterator[str]:
+    """Customers have got what they paid for, and only as long as they have not taken it back."""
+    told = {report.job_id: report.told.sha256 for report in books.reports}
+    for visit, order in served:
+        due = {
+            kind: told.get(job_id, "")
+            for job_id, kind in _made_by(books, order).items()
+            if kind not in books.parts and order.payment == "paid"
+        }
+        for kind in sorted(due.keys() | visit.files.keys()):
+            if visit.files.get(kind) != due.get(kind):
+                got, expected = visit.files.get(kind), due.get(kind)
+                yield f"{order.order_id}: as {kind} the customer got {got}, not {expected}"
 
 
 # e-mails -------------------------------------------------------------------------------------------

@@ -39,6 +39,8 @@ PAYING = frozenset(Way) - {Way.BANK_REFUSED, Way.ABANDONED}
 class Phase(StrEnum):
     """When an order came."""
 
+    FIRST = "first"
+    """Before the others, so that what is loaded once is loaded."""
     IDLE = "idle"
     """Alone on the fleet."""
     BESIDE = "beside"
@@ -74,6 +76,10 @@ class Visit:
     """Payment pages to which it has led."""
     status: str = ""
     """Of the order, as the shop tells it at the end."""
+    files: dict[str, str] = field(default_factory=dict)
+    """The hashes of what could be downloaded at the end, by product."""
+    paid_at: float | None = None
+    """When the customer pressed the button."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,19 +132,24 @@ class OrderRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class File:
+    """What a PDF is."""
+
+    sha256: str
+    size: int
+    pages: int | None
+    """None if it cannot be opened."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
     """A PDF that a job says to have made."""
 
     job_id: str
-    pages: int
+    told: File
     """What the job says."""
-    pages_read: int | None
-    """What is in the file; None if it is missing, damaged or no PDF."""
-    size: int
-    """What the job says."""
-    size_read: int | None
-    same_hash: bool
-    """Whether the file has the hash that the job says."""
+    stored: File | None
+    """What lies in storage; None if nothing does."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

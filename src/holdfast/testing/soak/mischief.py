@@ -1,0 +1,129 @@
+"""What goes wrong around the shop: webhooks come late, twice and in another order; mail servers err."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import time
+from typing import TYPE_CHECKING
+
+from holdfast.testing.servers.smtp import At
+from holdfast.testing.signals import eventually
+from holdfast.testing.stripe import FaultKind
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from holdfast.testing.servers.smtp import Smtp
+    from holdfast.testing.stripe import Delivery, StripeSimulator
+
+STRIPE_FAULTS = {
+    FaultKind.UNAVAILABLE: 0.03,
+    FaultKind.RATE_LIMIT: 0.02,
+    FaultKind.DROP: 0.03,
+    FaultKind.CUT: 0.02,
+}
+"""How likely each request to the payment service is to fail, while things go wrong."""
+
+_POLL_SECONDS = 0.05
+_LATE_SECONDS = 6.0
+_AGAIN_SECONDS = (0.5, 1.0, 2.0)
+"""Before an event that was not taken is sent once more; the last one from then on."""
+_REPEATED_WITHIN_SECONDS = 8.0
+_LATE, _REPEATED = 0.3, 0.3
+"""Shares of the events."""
+_DONE_SECONDS = 120.0
+_MAIL_GAP_SECONDS = 12.0
+_PAUSE_SECONDS = 3.0
+
+
+class Postman:
+    """Brings the events of the payment service to the shop until each has been taken."""
+
+    def __init__(self, stripe: StripeSimulator, seed: int) -> None:
+        """Take over the deliveries of a payment service.
+
+        Args:
+            stripe: Its courier is not at work itself.
+            seed: Of what is late and what comes again.
+        """
+        self.careless = False
+        """Whether events are late, come again, and overtake each other."""
+        self._courier = stripe.courier
+        self._random = random.Random(f"{seed}/postman")
+        self._seen = 0
+        self._under_way: set[asyncio.Task[None]] = set()
+
+    @contextlib.asynccontextmanager
+    async def at_work(self) -> AsyncIterator[None]:
+        """Bring events while the block lasts."""
+        working = asyncio.create_task(self._work(), name="postman")
+        try:
+            yield
+        finally:
+            for task in (working, *self._under_way):
+                task.cancel()
+            await asyncio.wait((working, *self._under_way))
+
+    async def done(self) -> None:
+        """Return once everything that there is has been brought, repetitions too."""
+        deliveries = self._courier.deliveries
+        await eventually(
+            lambda: self._seen == len(deliveries) and not self._under_way, seconds=_DONE_SECONDS
+        )
+
+    async def _work(self) -> None:
+        while True:
+            for delivery in self._courier.deliveries[self._seen :]:
+                self._seen += 1
+                task = asyncio.create_task(self._bring(delivery), name=f"post {delivery.event_id}")
+                self._under_way.add(task)
+                task.add_done_callback(self._under_way.discard)
+            await asyncio.sleep(_POLL_SECONDS)
+
+    async def _bring(self, delivery: Delivery) -> None:
+        if self.careless and self._random.random() < _LATE:
+            await asyncio.sleep(self._random.uniform(0.0, _LATE_SECONDS))
+        tries = 0
+        while not delivery.done:
+            if tries:
+                await asyncio.sleep(_AGAIN_SECONDS[min(tries, len(_AGAIN_SECONDS)) - 1])
+            tries += 1
+            await self._courier.send(delivery)
+        if self.careless and self._random.random() < _REPEATED:
+            await asyncio.sleep(self._random.uniform(0.0, _REPEATED_WITHIN_SECONDS))
+            await asyncio.gather(self._courier.send(delivery), self._courier.send(delivery))
+
+
+async def trouble_mails(smtp: Smtp, seed: int) -> None:
+    """Have the mail server lose answers, turn e-mails away, dawdle and restart, until cancelled."""
+    draw = random.Random(f"{seed}/mail")
+    paused: asyncio.Future[None] | None = None
+    try:
+        while True:
+            await asyncio.sleep(draw.uniform(0.5, 1.5) * _MAIL_GAP_SECONDS)
+            match draw.choice(("lost answer", "greylisting", "cut", "slow", "pause")):
+                case "lost answer":
+                    smtp.fails(At.TAKEN, drop=True, times=1)
+                case "greylisting":
+                    smtp.fails(At.RCPT, "451 4.7.1 come back later", times=1)
+                case "cut":
+                    smtp.fails(At.CONTENT, drop=True, times=1)
+                case "slow":
+                    smtp.fails(At.TAKEN, delay_seconds=_PAUSE_SECONDS, times=1)
+                case _:
+                    paused = asyncio.ensure_future(asyncio.to_thread(_pause, smtp))
+                    await asyncio.shield(paused)
+    finally:
+        smtp.recovers()
+        if paused is not None:
+            await paused
+
+
+def _pause(smtp: Smtp) -> None:
+    smtp.stop()
+    try:
+        time.sleep(_PAUSE_SECONDS)
+    finally:
+        smtp.start()
