@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol, TypedDict, TypeVar, Unpack, overload
+import contextlib
+from typing import TYPE_CHECKING, Any, Protocol, TypedDict, TypeVar, Unpack, cast, overload
 
 import pydantic
 
@@ -19,7 +20,7 @@ from holdfast.errors import (
 from holdfast.model import JobStatus
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncGenerator, AsyncIterator, Sequence
     from datetime import timedelta
 
     from holdfast.errors import JobError
@@ -236,3 +237,19 @@ def failure_of(job: Job) -> JobError:
     told = f"{job.error.type}: {job.error.message}" if job.error else "no error was recorded"
     code = job.error.code if job.error else None
     return JobFailedError(f"{what} failed: {told}", failed_with=code)
+
+
+async def past_events(client: Jobs, job: Job, types: frozenset[str]) -> list[Event]:
+    """Return the events of these types up to the state in which `job` was read."""
+    found: list[Event] = []
+    if not job.event_seq:
+        return found
+    # Declared as an iterator, but it is a generator, which holds a subscription until closed.
+    events = cast("AsyncGenerator[Event, None]", client.events(job.job_id))
+    async with contextlib.aclosing(events):
+        async for event in events:
+            if event.type in types:
+                found.append(event)
+            if event.seq >= job.event_seq:
+                break
+    return found

@@ -197,6 +197,11 @@ class Settings(BaseSettings):
         return found["scheme"] + found["place"] if found else "a store whose URL cannot be shown"
 
     @property
+    def service_url(self) -> str:
+        """Where the service is reached from outside, with the default filled in."""
+        return self.public_url or f"http://{self.host}:{self.port}"
+
+    @property
     def artifacts_url(self) -> str:
         """The artifacts' folder or URL with the default filled in."""
         return self.artifacts or str(self.home / "artifacts")

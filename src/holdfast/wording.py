@@ -95,3 +95,9 @@ def size(size_bytes: int) -> str:
             return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
         amount /= 1000
     raise AssertionError
+
+
+def price(cents: int, currency: str) -> str:
+    """Return what a customer pays: '$19.99', '19.99 EUR'."""
+    amount = f"{Decimal(cents) / 100:,.2f}"
+    return f"${amount}" if currency == "usd" else f"{amount} {currency.upper()}"

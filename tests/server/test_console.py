@@ -15,10 +15,10 @@ from fastapi import FastAPI
 from holdfast import Budget, FatalError, JobContext
 from holdfast.errors import StoreUnavailableError
 from holdfast.model import JobStatus
+from holdfast.server import forms
 from holdfast.server.access import Action
 from holdfast.server.app import create_router
 from holdfast.server.auth import SESSION_COOKIE, session_of
-from holdfast.server.console import forms
 from holdfast.server.console.pages import PACKAGE
 from holdfast.server.run import serve_api
 from holdfast.server.service import Service

@@ -87,6 +87,9 @@ def test_table_tells_what_the_money_comes_to():
     assert after(paid(paid_cents=PRICE + 361), refunded(PRICE)) is Payment.PAID
     assert after(refunded(PRICE), paid(paid_cents=PRICE + 361)) is Payment.PAID
     assert after(paid(paid_cents=0)) is Payment.PAID
+    everything = event("evt_all", PaymentNews.REFUNDED)
+    assert after(paid(paid_cents=PRICE + 361), everything) is Payment.REFUNDED
+    assert after(discounted, everything) is Payment.REFUNDED
     assert after(refunded(PRICE // 2)) is Payment.AWAITED
 
 
@@ -165,12 +168,12 @@ async def test_no_statement_reads_all_orders(lab):
             OrderQuery(payment=Payment.PAID, product="x", subject="x"),
         ):
             list_orders(recorder, SQLITE, query)
-        ours = [sql for sql in seen if " orders" in sql or "payment_events" in sql]
+        ours = [sql for sql in seen if " shop_orders" in sql or "shop_payment_events" in sql]
         plans = recorder.plans + [plan for sql in ours for plan in recorder.explain(sql)]
 
     assert len(ours) > 12
     assert [plan for plan in plans if plan.startswith(("SCAN", "USE TEMP"))] == []
-    assert "SEARCH orders USING INDEX orders_subject (subject=?)" in " ".join(recorder.plans)
+    assert "SEARCH shop_orders USING INDEX shop_orders_subject (subject=?)" in " ".join(recorder.plans)
 
 
 class Recorder:
@@ -197,7 +200,9 @@ async def test_event_without_an_order_does_not_stay_for_ever(lab):
     await store.orders.take_payment(paid("evt_late", 9), work(9))
 
     with closing(sqlite3.connect(lab.path)) as connection:
-        rows = connection.execute("SELECT event_id, order_id, outcome FROM payment_events").fetchall()
+        rows = connection.execute(
+            "SELECT event_id, order_id, outcome FROM shop_payment_events"
+        ).fetchall()
     assert rows == [("evt_late", None, PaymentOutcome.UNKNOWN_ORDER)]
 
 
@@ -209,7 +214,8 @@ async def test_event_is_noted_with_what_became_of_it(lab):
 
     with closing(sqlite3.connect(lab.path)) as connection:
         rows = connection.execute(
-            "SELECT event_id, order_id, news, outcome, refunded_cents FROM payment_events ORDER BY rowid"
+            "SELECT event_id, order_id, news, outcome, refunded_cents"
+            " FROM shop_payment_events ORDER BY rowid"
         ).fetchall()
     assert rows == [
         ("evt_paid", "order_1", "paid", "applied", None),

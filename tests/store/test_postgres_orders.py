@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.requires("initdb", "postgres"), pytest.mark.timeout(10
 
 WAITING = (
     "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
-    " AND wait_event_type = 'Lock' AND query LIKE '%FROM orders%'"
+    " AND wait_event_type = 'Lock' AND query LIKE '%FROM shop_orders%'"
 )
 PATIENCE_SECONDS = 30.0
 ORDERS = 10
@@ -47,7 +47,7 @@ async def test_events_that_meet_at_an_order_submit_one_job(stores, postgres_url,
         await psycopg.AsyncConnection.connect(postgres_url) as holder,
         await psycopg.AsyncConnection.connect(postgres_url, autocommit=True) as admin,
     ):
-        await holder.execute("SELECT 1 FROM orders FOR UPDATE")
+        await holder.execute("SELECT 1 FROM shop_orders FOR UPDATE")
         told = asyncio.gather(
             stores[0].orders.take_payment(first, work()), stores[1].orders.take_payment(second, work())
         )
@@ -102,5 +102,5 @@ async def test_event_of_a_new_order_that_two_processes_note_is_noted_once(stores
 
     assert {each.outcome for each in told} == {PaymentOutcome.UNKNOWN_ORDER}
     with psycopg.connect(postgres_url) as admin:
-        assert admin.execute("SELECT count(*) FROM payment_events").fetchone() == (1,)
+        assert admin.execute("SELECT count(*) FROM shop_payment_events").fetchone() == (1,)
         assert admin.execute("SELECT count(*) FROM jobs").fetchone() == (0,)

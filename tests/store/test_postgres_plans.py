@@ -39,8 +39,8 @@ SELECT 'job_0' || lpad(n::text, 25, '0'), 'old', 'elsewhere', %(status)s, 0, %(w
 FROM generate_series(%(first)s, %(last)s) AS n
 """
 FILL_ORDERS = """
-INSERT INTO orders (order_id, product, amount_cents, currency, subject, details, created_at, payment,
-    session_id, payment_id, paid_at, job_id)
+INSERT INTO shop_orders (order_id, product, amount_cents, currency, subject, details, created_at,
+    payment, session_id, payment_id, paid_at, job_id)
 SELECT 'order_0' || lpad(n::text, 25, '0'), 'product-' || (n % 5), 1900, 'usd', 'customer-' || (n / 3),
     '{}', n, CASE WHEN n % 3 > 0 THEN 'paid' WHEN n % 2 > 0 THEN 'failed' ELSE 'processing' END,
     'cs_0' || n, 'pi_0' || n, CASE WHEN n % 3 > 0 THEN n END,
@@ -55,8 +55,8 @@ BIG = (
     "calls",
     "artifacts",
     "webhooks",
-    "orders",
-    "payment_events",
+    "shop_orders",
+    "shop_payment_events",
 )
 
 
@@ -105,7 +105,7 @@ def big(postgres_server):
         )
         admin.execute(FILL_ORDERS)
         admin.execute(
-            "INSERT INTO payment_events (event_id, order_id, news, outcome, taken_at)"
+            "INSERT INTO shop_payment_events (event_id, order_id, news, outcome, taken_at)"
             " SELECT 'evt_' || n, CASE WHEN n % 10 > 0 THEN 'order_0' || lpad(n::text, 25, '0') END,"
             " 'paid', 'applied', n FROM generate_series(1, 30000) AS n"
         )

@@ -15,7 +15,11 @@ from holdfast.errors import (
     JobFinishedError,
     JobNotFinishedError,
     JobNotFoundError,
+    MailUnavailableError,
     NotAuthenticatedError,
+    OrderNotFoundError,
+    OrderStateError,
+    PaymentServiceError,
     RequestError,
     ServiceUnavailableError,
     StoreError,
@@ -42,14 +46,14 @@ class ExitStatus(IntEnum):
     JOB_CANCELLED = 4
     """The job was cancelled."""
     NOT_FOUND = 5
-    """There is no such job, artifact or webhook."""
+    """There is no such job, artifact, webhook or order."""
     CONFLICT = 6
-    """The job is not in a status that allows this, the key belongs to another request, or something of a
-    subject could not be erased."""
+    """The job or order is not in a status that allows this, the key belongs to another request, or
+    something of a subject could not be erased."""
     PARKED = 75
     """The job waits for a higher budget; nothing goes on by itself."""
     UNAVAILABLE = 69
-    """The store, or the service, cannot be used right now."""
+    """The store, the service or the payment service cannot be used right now."""
     CONFIGURATION = 78
     """Settings, a key or an installation that cannot work."""
     INTERRUPTED = 130
@@ -63,6 +67,7 @@ _BY_ERROR: tuple[tuple[type[HoldfastError], ExitStatus], ...] = (
     (JobNotFoundError, ExitStatus.NOT_FOUND),
     (WebhookNotFoundError, ExitStatus.NOT_FOUND),
     (ArtifactNotFoundError, ExitStatus.NOT_FOUND),
+    (OrderNotFoundError, ExitStatus.NOT_FOUND),
     (NotAuthenticatedError, ExitStatus.CONFIGURATION),
     (AccessDeniedError, ExitStatus.CONFIGURATION),
     (TooManyRequestsError, ExitStatus.UNAVAILABLE),
@@ -71,12 +76,15 @@ _BY_ERROR: tuple[tuple[type[HoldfastError], ExitStatus], ...] = (
     (IdempotencyConflictError, ExitStatus.CONFLICT),
     (JobFinishedError, ExitStatus.CONFLICT),
     (JobNotFinishedError, ExitStatus.CONFLICT),
+    (OrderStateError, ExitStatus.CONFLICT),
     (UnknownJobKindError, ExitStatus.USAGE),
     (RequestError, ExitStatus.USAGE),
     (JobFailedError, ExitStatus.JOB_FAILED),
     (JobCancelledError, ExitStatus.JOB_CANCELLED),
     (StoreError, ExitStatus.UNAVAILABLE),
     (ServiceUnavailableError, ExitStatus.UNAVAILABLE),
+    (PaymentServiceError, ExitStatus.UNAVAILABLE),
+    (MailUnavailableError, ExitStatus.UNAVAILABLE),
     (ConfigError, ExitStatus.CONFIGURATION),
 )
 

@@ -81,8 +81,9 @@ def show_job(
 
 async def _show_job(session: Session, job_id: str, *, calls: bool, steps: bool, as_json: bool) -> None:
     from holdfast.cli import console, job_page
-    from holdfast.cli.lookup import find_job, past_events
+    from holdfast.cli.lookup import find_job
     from holdfast.cli.shapes import records_shape
+    from holdfast.jobs import past_events
     from holdfast.store.base import JobQuery
 
     async with session.jobs() as client:

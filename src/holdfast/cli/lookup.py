@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from holdfast.errors import InvalidInputError, JobNotFoundError
 from holdfast.store.base import JobQuery
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator
+    from collections.abc import AsyncIterator
 
     from holdfast.jobs import Jobs
-    from holdfast.model import Event, Job
+    from holdfast.model import Job
 
 _FULL_LENGTH = 30
 _LENGTH_MIN = 4
@@ -49,22 +48,6 @@ async def find_job(client: Jobs, given: str) -> Job:
             f"job id {given!r} fits {len(matches)} jobs: {shown}{more}", hint="give more characters"
         )
     return matches[0]
-
-
-async def past_events(client: Jobs, job: Job, types: frozenset[str]) -> list[Event]:
-    """Return the events of these types up to the state in which `job` was read."""
-    found: list[Event] = []
-    if not job.event_seq:
-        return found
-    # Declared as an iterator, but it is a generator, which holds a subscription until closed.
-    events = cast("AsyncGenerator[Event, None]", client.events(job.job_id))
-    async with contextlib.aclosing(events):
-        async for event in events:
-            if event.type in types:
-                found.append(event)
-            if event.seq >= job.event_seq:
-                break
-    return found
 
 
 def _matches(job_id: str, part: str) -> bool:

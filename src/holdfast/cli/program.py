@@ -17,6 +17,8 @@ from holdfast.cli import (
     jobs_look,
     keys,
     migrate,
+    orders,
+    orders_customer,
     prune,
     report,
     report_experiment,
@@ -51,6 +53,9 @@ _budget = typer.Typer(
 )
 _webhooks = typer.Typer(
     help="Tell others of the ends of jobs.", no_args_is_help=True, rich_markup_mode=None
+)
+_orders = typer.Typer(
+    help="Find the shop's orders, and help them on.", no_args_is_help=True, rich_markup_mode=None
 )
 _subject = typer.Typer(
     help="Give or delete what is on record of one person.", no_args_is_help=True, rich_markup_mode=None
@@ -122,6 +127,16 @@ _webhooks.command("remove")(webhooks.remove_webhook)
 _webhooks.command("rotate")(webhooks.rotate_secret)
 _webhooks.command("deliveries")(webhooks.list_deliveries)
 _webhooks.command("replay")(webhooks.replay_delivery)
+program.add_typer(_orders, name="orders")
+_orders.command("list")(orders.list_orders)
+_orders.command("show")(orders.show_order)
+_orders.command("check")(orders.check_order)
+_orders.command("retry")(orders.retry_order)
+_orders.command("resend")(orders.resend_mail)
+_orders.command("refunded")(orders.flag_refund)
+_orders.command("note")(orders.set_note)
+_orders.command("export")(orders_customer.export_customer)
+_orders.command("erase")(orders_customer.erase_customer)
 program.command("doctor")(doctor.doctor)
 program.command("migrate")(migrate.migrate)
 program.add_typer(_sealing, name="sealing")

@@ -11,6 +11,8 @@ from holdfast.cli.jobs_look import AsJson
 from holdfast.cli.session import Session, session_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from holdfast.engine.retention import Removal
     from holdfast.model import Job
 
@@ -113,21 +115,31 @@ def _tell(key: str, removal: "Removal", left: "list[Job]", *, as_json: bool) -> 
                 "subject": key,
                 "jobs": removal.job_ids,
                 "files": removal.files,
-                "jobs_left": [
-                    {"job_id": job.job_id, "status": job.status, "parent_id": job.parent_id}
-                    for job in left
-                ],
+                "jobs_left": jobs_left_shape(left),
                 "files_left": sorted(removal.files_left),
             }
         )
         return
     sys.stdout.writelines(f"{job_id}\n" for job_id in removal.job_ids)
     sys.stdout.flush()
-    err = console.stderr()
-    err.print(f"{counted(len(removal.job_ids), 'job')} and {counted(removal.files, 'file')} erased")
-    for job in left:
-        err.print(f"{job.job_id} is left: {_reason(job)}", style="bad")
+    console.stderr().print(
+        f"{counted(len(removal.job_ids), 'job')} and {counted(removal.files, 'file')} erased"
+    )
+    tell_jobs_left(left)
     tell_files_left(removal)
+
+
+def jobs_left_shape(jobs: "Sequence[Job]") -> list[dict[str, object]]:
+    """Return jobs that could not be erased yet, as JSON."""
+    return [{"job_id": job.job_id, "status": job.status, "parent_id": job.parent_id} for job in jobs]
+
+
+def tell_jobs_left(jobs: "Sequence[Job]") -> None:
+    """Say why jobs could not be erased yet."""
+    from holdfast.cli import console
+
+    for job in jobs:
+        console.stderr().print(f"{job.job_id} is left: {_reason(job)}", style="bad")
 
 
 def _reason(job: "Job") -> str:

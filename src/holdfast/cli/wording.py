@@ -5,7 +5,17 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from holdfast.wording import age, counted, duration, limits, money, rough_duration, size, spent
+from holdfast.wording import (
+    age,
+    counted,
+    duration,
+    limits,
+    money,
+    price,
+    rough_duration,
+    size,
+    spent,
+)
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -18,6 +28,7 @@ __all__ = [
     "limits",
     "moment",
     "money",
+    "price",
     "printable",
     "rough_duration",
     "size",

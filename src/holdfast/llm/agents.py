@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from agents.run_config import CallModelData, ModelInputData
     from agents.tool_context import ToolContext
 
+    from holdfast.llm.call import Urgency
     from holdfast.llm.client import LLM, CallOptions
     from holdfast.llm.providers.base import Message, ProviderReply
     from holdfast.model import RetryPolicy
@@ -82,6 +83,8 @@ class AgentRun:
     """Looks at the final output before it is stored; `InvalidResponseError` asks for another try."""
     turns_max: int = TURNS_MAX
     """Calls of one agent after which the run fails."""
+    urgency: Urgency = "normal"
+    """How soon the answers are needed, against other calls to the same lane."""
 
 
 class AgentReply(BaseModel):
@@ -196,6 +199,7 @@ class _StepModel(Model):
             "model": self._name,
             "max_output_tokens": settings.max_tokens,
             "temperature": settings.temperature,
+            "urgency": run.urgency,
         }
 
         async def call() -> AgentReply:

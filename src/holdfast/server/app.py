@@ -29,6 +29,7 @@ from holdfast.server import (
     websocket,
 )
 from holdfast.server.body_limit import BodyLimit
+from holdfast.server.console.pages import SectionRouter
 from holdfast.server.guard import Guard, GuardedRouter
 from holdfast.server.observing import ObserveRequests
 from holdfast.server.openapi import DESCRIPTION, TAGS, DescribedApi
@@ -94,13 +95,18 @@ def create_router(
         guarded_by: Limits of requests where the application has no middleware of ours.
         routers: Of applications, with whole paths of their own.
     """
+    sections = [each.section for each in routers if isinstance(each, SectionRouter)]
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Any) -> AsyncIterator[dict[str, Any]]:
         async with open_service() as service, Streams(service).running() as streams:
             try:
                 with closing_on_signals(service.closing):
-                    yield {"holdfast": service, "holdfast_streams": streams}
+                    yield {
+                        "holdfast": service,
+                        "holdfast_streams": streams,
+                        "holdfast_sections": sections,
+                    }
             finally:
                 service.closing.set()
                 await service.checks.close()

@@ -49,16 +49,8 @@ Asked = Annotated[Conditions, Depends(_conditions)]
 """The conditions of a request, as a parameter of a route."""
 
 
-async def send_artifact(
-    here: Service, artifact: Artifact, conditions: Conditions, *, name: str | None = None
-) -> Response:
+async def send_artifact(here: Service, artifact: Artifact, conditions: Conditions) -> Response:
     """Return an answer with the file, or as much of it as is asked for.
-
-    Args:
-        here: Where it is kept.
-        artifact: The file.
-        conditions: What the client says.
-        name: For the file on the client's disk; its own by default.
 
     Raises:
         ArtifactError: It cannot be read.
@@ -72,8 +64,7 @@ async def send_artifact(
         part = None if whole else range_of(conditions.range, artifact.size_bytes)
     except UnsatisfiableRangeError:
         return _no_such_part(artifact)
-    looks = _looks(artifact, name or artifact.name.rstrip("/").rpartition("/")[2])
-    return await _sent(here, artifact, part, headers | looks)
+    return await _sent(here, artifact, part, headers | _looks(artifact))
 
 
 async def _sent(
@@ -99,12 +90,13 @@ async def _rest(first: bytes, chunks: AsyncIterator[bytes]) -> AsyncIterator[byt
         yield chunk
 
 
-def _looks(artifact: Artifact, name: str) -> dict[str, str]:
+def _looks(artifact: Artifact) -> dict[str, str]:
     """Return what a browser is to make of the file, which a job wrote and nobody has looked at."""
     media_type = artifact.media_type.partition(";")[0].strip().lower()
     if _MEDIA_TYPE.fullmatch(media_type) is None or _ACTIVE.search(media_type):
         media_type = _BYTES
     shown = media_type in _SHOWN
+    name = artifact.name.rstrip("/").rpartition("/")[2]
     headers = {
         "Content-Type": f"{media_type}; charset=utf-8" if media_type.startswith("text/") else media_type,
         "Content-Disposition": disposition("inline" if shown else "attachment", name),

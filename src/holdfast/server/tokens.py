@@ -38,8 +38,11 @@ class Tokens:
 
     def sign(self, purpose: str, value: Any, lifetime: timedelta) -> str:
         """Return a token for a JSON value; one made for another purpose is not accepted in its place."""
-        expires = int((self._clock.now() + lifetime).timestamp())
-        text = self._serializer(purpose).dumps([value, expires])
+        return self.sign_until(purpose, value, self._clock.now() + lifetime)
+
+    def sign_until(self, purpose: str, value: Any, until: datetime) -> str:
+        """Return the same, always alike for the same value and moment."""
+        text = self._serializer(purpose).dumps([value, int(until.timestamp())])
         return text if isinstance(text, str) else text.decode()
 
     def read(self, purpose: str, token: str) -> Any:

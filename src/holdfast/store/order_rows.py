@@ -44,11 +44,13 @@ _UNPAID = (
     "paid_at IS NULL AND created_at < ? AND payment IN ('awaited', 'expired', 'failed')"
     " AND refunded_cents = 0"
 )
-_UNFINISHED = "EXISTS (SELECT 1 FROM jobs WHERE jobs.job_id = orders.job_id AND finished_at IS NULL)"
+_UNFINISHED = (
+    "EXISTS (SELECT 1 FROM jobs WHERE jobs.job_id = shop_orders.job_id AND finished_at IS NULL)"
+)
 
 # Changes nothing of one that is there, but gives it.
 _INSERT = (
-    f"INSERT INTO orders ({_SQL}) VALUES ({', '.join('?' * len(_COLUMNS))})"
+    f"INSERT INTO shop_orders ({_SQL}) VALUES ({', '.join('?' * len(_COLUMNS))})"
     f" ON CONFLICT (order_id) DO UPDATE SET order_id = excluded.order_id RETURNING {_SQL}"
 )
 
@@ -124,7 +126,7 @@ def lock_order(tx: Transaction, column: str, value: str) -> Order | None:
 
 
 def _select(column: str) -> str:
-    return f"SELECT {_SQL} FROM orders WHERE {column} = ?"
+    return f"SELECT {_SQL} FROM shop_orders WHERE {column} = ?"
 
 
 def list_orders(connection: Connection, dialect: Dialect, query: OrderQuery) -> list[Order]:
@@ -140,9 +142,9 @@ def list_orders(connection: Connection, dialect: Dialect, query: OrderQuery) -> 
     used = {condition: value for condition, value in filters.items() if value is not None}
     where = f" WHERE {' AND '.join(used)}" if used else ""
     # Most orders are paid, few are one customer's, and SQLite has no statistics to know so.
-    index = "" if query.subject is None else dialect.indexed_by("orders_subject")
+    index = "" if query.subject is None else dialect.indexed_by("shop_orders_subject")
     rows = connection.execute(
-        f"SELECT {_SQL} FROM orders {index}{where} ORDER BY order_id DESC LIMIT ?",
+        f"SELECT {_SQL} FROM shop_orders {index}{where} ORDER BY order_id DESC LIMIT ?",
         (*used.values(), query.limit),
     )
     return [_order_from(row) for row in rows]
@@ -168,7 +170,7 @@ def _request_of(order: Order) -> tuple[object, ...]:
 
 def _sweep(tx: Transaction, spared: str, unpaid_for: timedelta) -> None:
     found = tx.execute(
-        f"SELECT order_id FROM orders {tx.dialect.indexed_by('orders_unpaid')}"
+        f"SELECT order_id FROM shop_orders {tx.dialect.indexed_by('shop_orders_unpaid')}"
         f" WHERE {_UNPAID} AND order_id <> ? ORDER BY created_at LIMIT ?"
         f" {tx.dialect.skip_locked}",
         (tx.now - span_micros(unpaid_for), spared, SWEPT_MAX),
@@ -180,15 +182,15 @@ def _delete(tx: Transaction, order_ids: Iterable[str]) -> None:
     """Delete orders that this transaction holds, and what was told of their payments."""
     rows = [(order_id,) for order_id in order_ids]
     if rows:
-        tx.executemany("DELETE FROM payment_events WHERE order_id = ?", rows)
-        tx.executemany("DELETE FROM orders WHERE order_id = ?", rows)
+        tx.executemany("DELETE FROM shop_payment_events WHERE order_id = ?", rows)
+        tx.executemany("DELETE FROM shop_orders WHERE order_id = ?", rows)
 
 
 def write_facts(tx: Transaction, order: Order) -> None:
     """Write what an event has changed of an order that this transaction holds."""
     facts = ", ".join(f"{name} = ?" for name in _FACTS)
     values = _stored(order, _FACTS).values()
-    tx.execute(f"UPDATE orders SET {facts} WHERE order_id = ?", (*values, order.order_id))
+    tx.execute(f"UPDATE shop_orders SET {facts} WHERE order_id = ?", (*values, order.order_id))
 
 
 def set_session(tx: Transaction, order_id: str, session_id: str) -> Order:
@@ -202,20 +204,20 @@ def set_session(tx: Transaction, order_id: str, session_id: str) -> Order:
             f"payment page {session_id!r} of order {order_id!r} is that of order {other.order_id!r}",
             hint="make a page for each order",
         )
-    tx.execute("UPDATE orders SET session_id = ? WHERE order_id = ?", (session_id, order_id))
+    tx.execute("UPDATE shop_orders SET session_id = ? WHERE order_id = ?", (session_id, order_id))
     return replace(order, session_id=session_id)
 
 
 def set_outcome(tx: Transaction, order_id: str, outcome: str | None) -> None:
     """See `OrderStore.set_outcome`."""
-    tx.execute("UPDATE orders SET outcome = ? WHERE order_id = ?", (outcome, order_id))
+    tx.execute("UPDATE shop_orders SET outcome = ? WHERE order_id = ?", (outcome, order_id))
 
 
 def set_note(tx: Transaction, order_id: str, note: str | None, sealer: Sealer) -> Order:
     """See `OrderStore.set_note`; content but the note is as it lies there."""
     order = _held(tx, order_id)
     stored = _note_at_rest(order_id, note, sealer)
-    tx.execute("UPDATE orders SET note = ? WHERE order_id = ?", (stored, order_id))
+    tx.execute("UPDATE shop_orders SET note = ? WHERE order_id = ?", (stored, order_id))
     return replace(order, note=note)
 
 
@@ -223,11 +225,13 @@ def erase_orders(tx: Transaction, subject: str) -> list[str]:
     """See `OrderStore.erase_orders`."""
     # In order, for two that erase the same. What runs is looked at once it can no longer begin.
     held = tx.execute(
-        f"SELECT order_id FROM orders WHERE subject = ? ORDER BY order_id {tx.dialect.for_update}",
+        f"SELECT order_id FROM shop_orders WHERE subject = ? ORDER BY order_id {tx.dialect.for_update}",
         (subject,),
     )
     found = {order_id for (order_id,) in held.fetchall()}
-    running = tx.execute(f"SELECT order_id FROM orders WHERE subject = ? AND {_UNFINISHED}", (subject,))
+    running = tx.execute(
+        f"SELECT order_id FROM shop_orders WHERE subject = ? AND {_UNFINISHED}", (subject,)
+    )
     found -= {order_id for (order_id,) in running.fetchall()}
     erased = sorted(found)
     _delete(tx, erased)

@@ -128,7 +128,8 @@ class PaymentEvent:
     paid_cents: int | None = None
     """What was paid; None for the price."""
     refunded_cents: int | None = None
-    """What was given back so far, in sum; needed for `PaymentNews.REFUNDED`."""
+    """What was given back so far, in sum. None for all that is known to have been paid, as an operator
+    tells it who looks at a paid order; a payment service tells the amount."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,7 +190,7 @@ def _paid(order: Order, event: PaymentEvent, at: datetime) -> Order:
 
 
 def _refunded(order: Order, event: PaymentEvent, at: datetime) -> Order:
-    given_back = event.refunded_cents or 0
+    given_back = _total(order) if event.refunded_cents is None else event.refunded_cents
     if given_back <= order.refunded_cents:
         return order
     return replace(order, refunded_cents=given_back, refunded_at=at)
@@ -197,10 +198,14 @@ def _refunded(order: Order, event: PaymentEvent, at: datetime) -> Order:
 
 def _with_payment(order: Order) -> Order:
     """Return the order with what its payment has come to by the money that has moved."""
-    total = order.amount_cents if order.paid_cents is None else order.paid_cents
-    if 0 < order.refunded_cents >= total:
+    if 0 < order.refunded_cents >= _total(order):
         return replace(order, payment=Payment.REFUNDED)
     return order if order.paid_cents is None else replace(order, payment=Payment.PAID)
+
+
+def _total(order: Order) -> int:
+    """Return what there is to give back."""
+    return order.amount_cents if order.paid_cents is None else order.paid_cents
 
 
 class OrderStore(Protocol):

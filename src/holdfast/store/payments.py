@@ -34,12 +34,12 @@ UNKNOWN_KEPT = timedelta(days=90)
 
 # What was told of an order that was not there yet may be told again once it is.
 _NOTE = """
-INSERT INTO payment_events (event_id, order_id, news, outcome, session_id, payment_id, paid_cents,
+INSERT INTO shop_payment_events (event_id, order_id, news, outcome, session_id, payment_id, paid_cents,
     refunded_cents, taken_at)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (event_id) DO UPDATE SET order_id = excluded.order_id, outcome = excluded.outcome,
     taken_at = excluded.taken_at
-WHERE payment_events.order_id IS NULL
+WHERE shop_payment_events.order_id IS NULL
 """
 
 
@@ -116,7 +116,7 @@ def _unknown(tx: Transaction, event: PaymentEvent) -> Taken:
     if not _note(tx, event, PaymentOutcome.UNKNOWN_ORDER, None):
         return Taken(outcome=PaymentOutcome.REPEATED)
     tx.execute(
-        "DELETE FROM payment_events WHERE event_id IN (SELECT event_id FROM payment_events"
+        "DELETE FROM shop_payment_events WHERE event_id IN (SELECT event_id FROM shop_payment_events"
         f" WHERE order_id IS NULL AND taken_at < ? ORDER BY taken_at LIMIT ? {tx.dialect.skip_locked})",
         (tx.now - span_micros(UNKNOWN_KEPT), SWEPT_MAX),
     )

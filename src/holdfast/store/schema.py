@@ -359,7 +359,7 @@ webhooks = Table(
 Index("webhooks_tenant", webhooks.c.tenant, webhooks.c.webhook_id)
 
 orders = Table(
-    "orders",
+    "shop_orders",
     metadata,
     Column("order_id", Text, primary_key=True),
     Column("product", Text, nullable=False),
@@ -388,17 +388,17 @@ def _where_known(name: str, column: Column[str], *, unique: bool = False) -> Non
 
 
 # Lists, newest first.
-Index("orders_subject", orders.c.subject, orders.c.order_id)
-Index("orders_product", orders.c.product, orders.c.order_id)
-Index("orders_status", orders.c.payment, orders.c.order_id)
-_where_known("orders_session", orders.c.session_id, unique=True)
-_where_known("orders_payment", orders.c.payment_id)
-_where_known("orders_job", orders.c.job_id)
+Index("shop_orders_subject", orders.c.subject, orders.c.order_id)
+Index("shop_orders_product", orders.c.product, orders.c.order_id)
+Index("shop_orders_status", orders.c.payment, orders.c.order_id)
+_where_known("shop_orders_session", orders.c.session_id, unique=True)
+_where_known("shop_orders_payment", orders.c.payment_id)
+_where_known("shop_orders_job", orders.c.job_id)
 _UNPAID = text("paid_at IS NULL")
-Index("orders_unpaid", orders.c.created_at, sqlite_where=_UNPAID, postgresql_where=_UNPAID)
+Index("shop_orders_unpaid", orders.c.created_at, sqlite_where=_UNPAID, postgresql_where=_UNPAID)
 
-payment_events = Table(
-    "payment_events",
+shop_payment_events = Table(
+    "shop_payment_events",
     metadata,
     Column("event_id", Text, primary_key=True),
     Column("order_id", Text),
@@ -410,11 +410,11 @@ payment_events = Table(
     Column("refunded_cents", BigInteger),
     Column("taken_at", BigInteger, nullable=False),
 )
-_where_known("payment_events_order", payment_events.c.order_id)
+_where_known("shop_payment_events_order", shop_payment_events.c.order_id)
 _UNKNOWN = text("order_id IS NULL")
 Index(
-    "payment_events_unknown",
-    payment_events.c.taken_at,
+    "shop_payment_events_unknown",
+    shop_payment_events.c.taken_at,
     sqlite_where=_UNKNOWN,
     postgresql_where=_UNKNOWN,
 )

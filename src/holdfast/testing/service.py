@@ -15,9 +15,9 @@ from holdfast.server.service import Service, ServiceOptions
 from holdfast.server.tokens import Tokens
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable
+    from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 
-    from fastapi import FastAPI
+    from fastapi import APIRouter, FastAPI
 
     from holdfast.testing.harness import Harness
 
@@ -60,13 +60,20 @@ class RunningService:
 
 @contextlib.asynccontextmanager
 async def running_service(
-    harness: Harness, *, port: int = 0, **options: Any
+    harness: Harness,
+    *,
+    port: int = 0,
+    routers: Sequence[APIRouter] = (),
+    resources: Mapping[type, object] | None = None,
+    **options: Any,
 ) -> AsyncIterator[RunningService]:
     """Serve a harness's jobs over HTTP.
 
     Args:
         harness: Whose jobs.
         port: 0 for any free one.
+        routers: Of applications, beside the service's own.
+        resources: What those routes work with.
         **options: Fields of `ServiceOptions`.
     """
     opened: list[Service] = []
@@ -82,11 +89,12 @@ async def running_service(
             clock=harness.clock,
             options=service_options,
             tokens=Tokens(SECRETS, harness.clock),
+            resources=resources or {},
         )
         opened.append(service)
         yield service
 
-    api = create_api(open_service, service_options)
+    api = create_api(open_service, service_options, routers=routers)
     stop = asyncio.Event()
     ready: asyncio.Future[int] = asyncio.get_running_loop().create_future()
     serving = asyncio.create_task(

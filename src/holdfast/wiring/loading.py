@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from holdfast.errors import ConfigError
 from holdfast.wiring.app import App
+from holdfast.wiring.shop import add_shop
 
 if TYPE_CHECKING:
     from holdfast.settings import Settings
@@ -40,8 +41,8 @@ def default_app(settings: Settings) -> App:
     """Return an application with the built-in products registered.
 
     Raises:
-        ConfigError: The extra `holdfast[reports]` is not installed, or the terms of the reports cannot
-            be used.
+        ConfigError: The extra `holdfast[reports]` is not installed, the terms of the reports cannot be
+            used, or they are to be sold and something for that is not set.
     """
     app = App(settings)
     try:
@@ -54,4 +55,5 @@ def default_app(settings: Settings) -> App:
         app.registry, work_dir=settings.home / "work", terms_file=settings.reports
     )
     app.offline_writer = write_report_sample
+    add_shop(app)
     return app

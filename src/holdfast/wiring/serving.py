@@ -80,7 +80,7 @@ def options_of(settings: Settings, *, open_access: bool) -> ServiceOptions:
         requests_per_minute=settings.client_requests_per_minute,
         streams_max=settings.streams_max,
         client_streams_max=settings.client_streams_max,
-        public_url=settings.public_url or f"http://{settings.host}:{settings.port}",
+        public_url=settings.service_url,
         webhook_networks=settings.webhook_network_list,
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from holdfast.errors import ConfigError
@@ -29,7 +30,7 @@ def add_shop(app: App) -> None:
         ConfigError: They are to be sold, and something for that is not set.
     """
     mode = shop_mode(app.settings)
-    if mode is None:
+    if mode is None or (app.settings.shop == "auto" and mode == "test" and not _installed()):
         return
     from holdfast.apps.reports.orders.fulfilment import register_orders
 
@@ -62,7 +63,7 @@ def _extension(mode: Mode) -> Extension:
             terms=load_terms(settings.reports),
             payments=payments,
             mailer=open_mailer(settings, mode, clock),
-            links=Links(settings.service_url, Tokens(secrets_of(settings), clock)),
+            links=Links(settings.service_url, Tokens(secrets_of(settings), clock), clock),
             clock=clock,
         )
         try:
@@ -77,6 +78,11 @@ def _routers() -> Sequence[APIRouter]:
     from holdfast.apps.reports.shop.routers import shop_routers
 
     return shop_routers()
+
+
+def _installed() -> bool:
+    """Whether the extra `holdfast[shop]` is installed; without it nothing is sold unless asked for."""
+    return all(find_spec(name) is not None for name in ("aiosmtplib", "email_validator", "stripe"))
 
 
 def _check(settings: Settings) -> None:

@@ -131,6 +131,8 @@ async def test_blueprint_becomes_a_tagged_pdf_of_some_33_pages(harness, desk, qu
     text = pages_text(path)
     assert "Amélie Hartmann" in text[0]
     assert "9.7 A letter to read in a year" in text[2]
+    # No chapter leaves a few lines alone on its last page.
+    assert min(len(page.split()) for page in text[5:-1]) > 100
 
 
 @pytest.mark.slow

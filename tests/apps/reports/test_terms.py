@@ -13,7 +13,10 @@ from holdfast.apps.reports.product import PrintedProduct, Product
 from holdfast.apps.reports.terms import ProductTerms, load_terms, models_of
 from holdfast.engine.registry import Registry
 from holdfast.errors import ConfigError
+from holdfast.llm import LLM, LLMConfig, LocalLanes, ModelConfig
+from holdfast.llm.config import FREE
 from holdfast.settings import Settings
+from holdfast.store.base import LaneGrant, LaneRequest
 from holdfast.wiring import default_app, open_llm
 from tests.apps.reports.conftest import report_request
 
@@ -112,6 +115,34 @@ def test_stored_request_remembers_what_was_said_and_what_was_not():
 
     assert b"concurrency" not in text
     assert back.options.over(WritingOptions(concurrency=7)).concurrency == 7
+
+
+class Weighed(LocalLanes):
+    """Lanes that remember how much of them was asked for."""
+
+    weights: list[float]
+
+    async def take_lane(self, request: LaneRequest) -> LaneGrant:
+        self.weights.append(request.weight)
+        return await super().take_lane(request)
+
+
+@pytest.mark.parametrize(("kind", "weight"), [("life_clarity", 8.0), ("personal_blueprint", 1.0)])
+async def test_life_clarity_gets_more_of_the_limits_than_what_takes_longer(
+    harness, desk, quick_print, kind, weight
+):
+    lanes = Weighed(harness.clock)
+    lanes.weights = []
+    model = ModelConfig(model="scripted", provider="scripted", price=FREE)
+    harness.services.resources[LLM] = LLM(
+        LLMConfig.single(model), {"scripted": desk}, lanes=lanes, ledger=harness.store
+    )
+    await harness.start_worker()
+
+    request = report_request(days=1, answers_per_period=1, sections_per_batch=12)
+    await harness.client.wait(await harness.submit(kind, request))
+
+    assert set(lanes.weights) == {weight}
 
 
 async def test_change_of_configuration_changes_no_job_that_has_begun(

@@ -127,6 +127,7 @@ class _Newsroom:
             key=f"write/{batch.id}",
             retry=WRITING_RETRY,
             check=lambda found: check_batch(batch, found),
+            urgency=self._options.urgency,
         )
         try:
             found = await run_agent(run, self._agent(batch), batch_prompt(batch, self._facts))

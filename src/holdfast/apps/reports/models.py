@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler
 from pydantic.json_schema import SkipJsonSchema
 
 from holdfast.apps.reports.astro.models import BirthData
+from holdfast.llm import Urgency
 
 DAYS = 365
 """Days of a full horoscope."""
@@ -43,6 +44,8 @@ class WritingOptions(_Model):
     """One call after another in the order of print, as the published design did."""
     model: str | None = None
     """Key of the model in the client's configuration; None for its default."""
+    urgency: Urgency = "normal"
+    """How soon it is needed, against other reports that call the same model."""
     output_tokens_max: Annotated[int, Field(ge=256)] = 16_000
     """The most that the model can write in one call; a batch that needs more is split."""
 

@@ -123,6 +123,7 @@ class Writer:
                 system=self._system,
                 model=self._options.model,
                 max_output_tokens=batch.output_tokens(self._options.output_tokens_max),
+                urgency=self._options.urgency,
             )
         except TruncatedResponseError:
             return WrittenBatch(too_long=True)

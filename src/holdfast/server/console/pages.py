@@ -6,6 +6,8 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+import jinja2
+from fastapi import APIRouter
 from fastapi.routing import APIRoute
 from starlette.responses import HTMLResponse
 
@@ -17,21 +19,28 @@ from holdfast.server.service import service_of
 from holdfast.server.static_files import static_urls
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Coroutine, Sequence
 
-    import jinja2
     from starlette.requests import Request
     from starlette.responses import Response
 
     from holdfast.server.console.viewing import Viewer
+    from holdfast.server.sections import Section
 
 PACKAGE = "holdfast.server.console"
 
 
 @cache
-def environment() -> jinja2.Environment:
-    """Return what renders the templates: everything is escaped, a name that is missing is an error."""
+def environment(package: str | None = None) -> jinja2.Environment:
+    """Return what renders the templates: everything is escaped, a name that is missing is an error.
+
+    Args:
+        package: Of a section, whose templates are found behind the console's own.
+    """
     made = templates_of(PACKAGE)
+    if package is not None:
+        folders = ((PACKAGE, "templates"), (package, "console_templates"))
+        made.loader = jinja2.ChoiceLoader([jinja2.PackageLoader(*folder) for folder in folders])
     made.filters.update(filters.FILTERS)
     return made
 
@@ -42,23 +51,36 @@ def base_of(request: Request) -> str:
 
 
 def render(
-    request: Request, template: str, viewer: Viewer | None, *, status: int = 200, **values: Any
+    request: Request,
+    template: str,
+    viewer: Viewer | None,
+    *,
+    section: Section | None = None,
+    status: int = 200,
+    **values: Any,
 ) -> HTMLResponse:
-    """Return a page made from a template."""
+    """Return a page made from a template, of the console's own or of a section's."""
     service, base = service_of(request), base_of(request)
-    page = environment().get_template(template)
+    page = environment(section.package if section else None).get_template(template)
     text = page.render(
         base=base,
         api=base.removesuffix("/console") + "/api/v1",
         errors=base.removesuffix("/console") + "/errors",
         static=static_urls(PACKAGE, base),
         viewer=viewer,
+        sections=_sections_of(request, viewer),
         form_token=viewer.form_token(service) if viewer else "",
         now=service.clock.now(),
         here=request.url.path,
         **values,
     )
     return HTMLResponse(text, status, headers=HEADERS)
+
+
+def _sections_of(request: Request, viewer: Viewer | None) -> list[Section]:
+    """Return the sections that exist for a viewer, for the navigation."""
+    known: Sequence[Section] = request.state.holdfast_sections
+    return [each for each in known if viewer and viewer.enters(service_of(request), each)]
 
 
 class PageRoute(APIRoute):
@@ -76,6 +98,16 @@ class PageRoute(APIRoute):
                 return await _told(request, error)
 
         return handled
+
+
+class SectionRouter(APIRouter):
+    """The routes of a section; where the service has them, its navigation leads there."""
+
+    def __init__(self, section: Section) -> None:
+        super().__init__(
+            prefix=f"/console/{section.path}", include_in_schema=False, route_class=PageRoute
+        )
+        self.section = section
 
 
 def _to_sign_in(request: Request) -> Response:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 from fastapi import Depends
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
 from holdfast.errors import AccessDeniedError
@@ -17,6 +18,7 @@ from holdfast.server.service import service_of
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from holdfast.server.sections import Section
     from holdfast.server.service import Service
 
 FORM = "form"
@@ -41,6 +43,10 @@ class Viewer:
         """Whether what needs this action is shown."""
         return Action(action) in self.principal.actions
 
+    def enters(self, service: Service, section: Section) -> bool:
+        """Whether a section of the console exists for this viewer."""
+        return section.open_to(service.resources, self.principal)
+
     def form_token(self, service: Service) -> str:
         """Return what a form must carry to be taken for one of this viewer's pages."""
         return service.tokens.mark(FORM, self.session or _OPEN)
@@ -63,13 +69,15 @@ async def find_viewer(request: Request) -> Viewer | None:
     return None
 
 
-def allowed(*actions: Action) -> Callable[[Request], Awaitable[Viewer]]:
-    """Return a dependency that gives the viewer if it may do all of `actions`."""
+def allowed(*actions: Action, section: Section | None = None) -> Callable[[Request], Awaitable[Viewer]]:
+    """Return a dependency that gives the viewer if it may do all of `actions`, and enter the section."""
 
     async def check(request: Request) -> Viewer:
         viewer = await find_viewer(request)
         if viewer is None:
             raise SignInNeeded
+        if section is not None and not viewer.enters(service_of(request), section):
+            raise HTTPException(404, "There is no such page.")
         for action in actions:
             if action not in viewer.principal.actions:
                 raise AccessDeniedError(name=viewer.principal.name, action=action)

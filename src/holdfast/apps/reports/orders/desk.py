@@ -112,7 +112,8 @@ def page_request(shop: Shop, order: Order) -> PageRequest:
         order=order,
         title=sold_product(order).title,
         email=decode_details(order.details).email,
-        success_url=shop.links.order_page(order.order_id),
+        # The same each time: the page is asked for again with the very same addresses.
+        success_url=shop.links.order_page(order.order_id, order.created_at),
         cancel_url=shop.links.product_page(order.product),
     )
 
@@ -231,6 +232,11 @@ async def flag_refund(shop: Shop, order_id: str, note: str | None = None) -> Ord
         raise OrderStateError(order_id=order_id, status=order.payment.value, action="be refunded")
     if note is not None:
         await shop.orders.set_note(order_id, note)
-    event = PaymentEvent(event_id=new_id("operator"), news=PaymentNews.REFUNDED, order_id=order.order_id)
+    event = PaymentEvent(
+        event_id=new_id("operator"),
+        news=PaymentNews.REFUNDED,
+        order_id=order.order_id,
+        refunded_cents=order.paid_cents,
+    )
     taken = await take_event(shop, event)
     return taken.order or order

@@ -16,6 +16,7 @@ from holdfast.apps.reports.orders.models import (
     ORDER_KIND,
     ORDERS_QUEUE,
     REPORT_KEY,
+    UNDELIVERED,
     MailEnd,
     MailInput,
     MailSort,
@@ -70,11 +71,15 @@ async def serve_order(job: JobContext, given: OrderInput) -> OrderResult:
 async def write_to_customer(job: JobContext, order_id: str, sort: MailSort) -> MailEnd:
     """Send an e-mail of the order, once; one that cannot be delivered holds up nothing."""
     shop = job.resource(Shop)
+    end: MailEnd
     try:
-        return await job.step(f"mail/{sort}", send_mail, shop, order_id, sort, retry=SCHEDULE)
+        end = await job.step(f"mail/{sort}", send_mail, shop, order_id, sort, retry=SCHEDULE)
     except StepFailedError:
         # For days the server took nothing. A later attempt of the job would try again.
-        return "undelivered"
+        end = "undelivered"
+    if end == "undelivered":
+        job.emit(UNDELIVERED, sort=sort.value)
+    return end
 
 
 async def send_again(job: JobContext, given: MailInput) -> MailEnd:

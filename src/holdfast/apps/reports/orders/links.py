@@ -31,17 +31,23 @@ class Links:
         """Return until when an address that is made now opens its order."""
         return self._clock.now() + LINK_LIFETIME
 
-    def token(self, order_id: str, lifetime: timedelta = LINK_LIFETIME) -> str:
-        """Return what lets its holder see the order and download what it brought."""
-        return self._tokens.sign(_PURPOSE, order_id, lifetime)
+    def token(self, order_id: str, since: datetime | None = None) -> str:
+        """Return what lets its holder see the order and download what it brought.
+
+        Args:
+            order_id: The order.
+            since: When its lifetime begins; now by default.
+        """
+        until = (since or self._clock.now()) + LINK_LIFETIME
+        return self._tokens.sign_until(_PURPOSE, order_id, until)
 
     def admits(self, token: str, order_id: str) -> bool:
         """Whether the token is for this order and has not expired."""
         return bool(self._tokens.read(_PURPOSE, token) == order_id)
 
-    def order_page(self, order_id: str) -> str:
-        """Return the address of the page that follows an order, for its customer."""
-        return self._url(f"/orders/{quote(order_id)}", token=self.token(order_id))
+    def order_page(self, order_id: str, since: datetime | None = None) -> str:
+        """Return the address of the page that follows an order, for its customer; see `token`."""
+        return self._url(f"/orders/{quote(order_id)}", token=self.token(order_id, since))
 
     def file(self, order_id: str, product: str) -> str:
         """Return the address of the PDF of one product of an order."""

@@ -67,6 +67,9 @@ class MailSort(StrEnum):
     """Something could not be made, with what happens next; tells of parts that are ready, too."""
 
 
+UNDELIVERED = "mail.undelivered"
+"""Event of an order's job for an e-mail that has come to that end, after the step that has tried."""
+
 MailEnd = Literal["sent", "undelivered"]
 """Undelivered: the mail server will never take it, such as for an address that does not exist, or took
 nothing for days."""

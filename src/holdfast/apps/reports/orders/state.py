@@ -159,9 +159,13 @@ async def _seconds_left(shop: Shop, part: Part) -> float | None:
     if job.status.terminal:
         return 0.0
     found = job.progress
-    if found.eta_seconds is None or found.at is None:
-        return None
-    return max(0.0, found.eta_seconds - (shop.clock.now() - found.at).total_seconds())
+    now = shop.clock.now()
+    if found.eta_seconds is not None and found.at is not None:
+        return max(0.0, found.eta_seconds - (now - found.at).total_seconds())
+    # Nothing to measure by yet: what others took, as long as that makes sense.
+    others = (await expected_time(shop, part.product.kind)).total_seconds()
+    left = others - (now - job.started_at).total_seconds()
+    return left if left > 0 else None
 
 
 async def expected_time(shop: Shop, product: str) -> timedelta:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from holdfast.apps.reports.orders.models import OrderStatus
-from holdfast.apps.reports.orders.parts import part_job_ids, report_job_id, sold_product
+from holdfast.apps.reports.orders.parts import report_job_id, sold_product
 from holdfast.apps.reports.orders.shop import Shop
 from holdfast.apps.reports.orders.state import OrderView, view_of
 from holdfast.errors import SealedValueError, StoreError
@@ -23,7 +23,7 @@ from holdfast.store.orders import Order
 logger = logging.getLogger(__name__)
 
 PACE_SECONDS: Final = 1.0
-"""How often at most an order is looked at for one stream: its jobs may say something many times a second."""
+"""How often at most an order is looked at for one stream: its jobs may have news many times a second."""
 
 ENDS: Final = frozenset({OrderStatus.READY, OrderStatus.FAILED, OrderStatus.REFUNDED})
 """Statuses after which nothing more is to be expected without an operator."""
@@ -96,7 +96,7 @@ def topics_of(order: Order) -> frozenset[str]:
     job_id = report_job_id(order)
     if order.job_id is None or job_id is None:
         return frozenset({order.order_id})
-    parts = (part_job for _, part_job in part_job_ids(sold_product(order), job_id))
+    parts = sold_product(order).part_job_ids(job_id).values()
     return frozenset({order.order_id, order.job_id, job_id, *parts})
 
 

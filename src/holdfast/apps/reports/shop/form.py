@@ -46,8 +46,11 @@ class OrderForm:
     def read(cls, fields: Mapping[str, str]) -> OrderForm:
         """Return what a form was sent with."""
         typed = ("name", "born", "time", "place", "choice", "email", "nonce")
-        given = {name: fields[name] for name in typed if fields.get(name)}
-        return cls(**given, time_unknown=bool(fields.get("time_unknown")))
+        form = cls(time_unknown=bool(fields.get("time_unknown")))
+        for name in typed:
+            if fields.get(name):
+                setattr(form, name, fields[name])
+        return form
 
     @property
     def key(self) -> str:

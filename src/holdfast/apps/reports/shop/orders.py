@@ -150,7 +150,7 @@ async def send_report(
     artifact = None
     if part is not None and part.job is not None and part.result is not None:
         artifact = await here.records.find_artifact(part.job.job_id, part.result.artifact)
-    if part is None or artifact is None:
+    if artifact is None:
         raise OrderFileNotFoundError(order_id=order.order_id, product=product[:80])
-    # The name on the customer's disk: nothing of theirs, and the same in every language.
-    return await send_artifact(here, artifact, conditions, name=part.product.file_name)
+    # Its name is the product's own: nothing personal, and the same in every language.
+    return await send_artifact(here, artifact, conditions)

@@ -87,7 +87,7 @@ async def order_product(request: Request, product: str, shop: AtShop) -> Respons
         form.blame(error)
         return await _form_page(request, shop, sold, form, status=422)
     except PaymentServiceError as error:
-        logger.error("payment page cannot be made", extra={"error": error.code, "told": error.message})
+        logger.warning("payment page cannot be made", extra={"error": error.code, "told": error.message})
         form.trouble = texts()["wrong"]["payment"]
         return await _form_page(request, shop, sold, form, status=503)
     answer = redirect(own_address(request, checkout.url))
@@ -129,7 +129,7 @@ async def pay_order(request: Request, order_id: str, shop: AtShop) -> Response:
 
 @router.get("/orders/{order_id}/files/{product}")
 async def download(
-    request: Request, order_id: str, product: str, here: Here, shop: AtShop, conditions: Asked
+    *, request: Request, order_id: str, product: str, here: Here, shop: AtShop, conditions: Asked
 ) -> Response:
     """Send a report, as e-mails and pages link to it."""
     order = await customers_order(request, order_id)

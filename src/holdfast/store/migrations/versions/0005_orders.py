@@ -15,7 +15,7 @@ def upgrade() -> None:
     """Move the database forward."""
     _create_orders()
     op.create_table(
-        "payment_events",
+        "shop_payment_events",
         sa.Column("event_id", sa.Text(), primary_key=True),
         sa.Column("order_id", sa.Text()),
         sa.Column("news", sa.Text(), nullable=False),
@@ -26,13 +26,17 @@ def upgrade() -> None:
         sa.Column("refunded_cents", sa.BigInteger()),
         sa.Column("taken_at", sa.BigInteger(), nullable=False),
     )
-    _create_index("payment_events_order", "payment_events", "order_id", where="order_id IS NOT NULL")
-    _create_index("payment_events_unknown", "payment_events", "taken_at", where="order_id IS NULL")
+    _create_index(
+        "shop_payment_events_order", "shop_payment_events", "order_id", where="order_id IS NOT NULL"
+    )
+    _create_index(
+        "shop_payment_events_unknown", "shop_payment_events", "taken_at", where="order_id IS NULL"
+    )
 
 
 def _create_orders() -> None:
     op.create_table(
-        "orders",
+        "shop_orders",
         sa.Column("order_id", sa.Text(), primary_key=True),
         sa.Column("product", sa.Text(), nullable=False),
         sa.Column("amount_cents", sa.BigInteger(), nullable=False),
@@ -51,13 +55,15 @@ def _create_orders() -> None:
         sa.Column("outcome", sa.Text()),
         sa.Column("note", sa.LargeBinary()),
     )
-    op.create_index("orders_subject", "orders", ["subject", "order_id"])
-    op.create_index("orders_product", "orders", ["product", "order_id"])
-    op.create_index("orders_status", "orders", ["payment", "order_id"])
-    _create_index("orders_session", "orders", "session_id", where="session_id IS NOT NULL", unique=True)
-    _create_index("orders_payment", "orders", "payment_id", where="payment_id IS NOT NULL")
-    _create_index("orders_job", "orders", "job_id", where="job_id IS NOT NULL")
-    _create_index("orders_unpaid", "orders", "created_at", where="paid_at IS NULL")
+    op.create_index("shop_orders_subject", "shop_orders", ["subject", "order_id"])
+    op.create_index("shop_orders_product", "shop_orders", ["product", "order_id"])
+    op.create_index("shop_orders_status", "shop_orders", ["payment", "order_id"])
+    _create_index(
+        "shop_orders_session", "shop_orders", "session_id", where="session_id IS NOT NULL", unique=True
+    )
+    _create_index("shop_orders_payment", "shop_orders", "payment_id", where="payment_id IS NOT NULL")
+    _create_index("shop_orders_job", "shop_orders", "job_id", where="job_id IS NOT NULL")
+    _create_index("shop_orders_unpaid", "shop_orders", "created_at", where="paid_at IS NULL")
 
 
 def _create_index(name: str, table: str, column: str, *, where: str, unique: bool = False) -> None:

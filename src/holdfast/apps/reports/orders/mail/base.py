@@ -105,8 +105,8 @@ def parse_sender(text: str) -> Sender:
         ConfigError: It is not one address, or one that servers everywhere can read.
     """
     message = EmailMessage()
-    # A line break raises, and is told like everything else that is wrong.
-    with contextlib.suppress(ValueError):
+    # A line break is a ValueError, a missing domain Python's own IndexError: all is told alike.
+    with contextlib.suppress(ValueError, IndexError):
         message["From"] = text
     header = message["From"]
     if header and len(header.addresses) == 1 and not header.defects:

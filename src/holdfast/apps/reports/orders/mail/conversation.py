@@ -16,6 +16,8 @@ from holdfast.apps.reports.orders.mail.server import Encryption
 from holdfast.errors import MailRefusedError, MailUnavailableError
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from holdfast.apps.reports.orders.mail.server import SmtpServer
     from holdfast.errors import HoldfastError
 
@@ -57,7 +59,10 @@ _REFUSED = {
     Phase.RECIPIENT: ("the recipient", "ask the customer for another address"),
     Phase.CONTENT: ("the content", "its log, or whoever runs it, can say why"),
 }
-"""What a final no means in a phase, and what to do. In other phases it may be another one tomorrow."""
+"""What a no means in a phase, and what to do."""
+
+_FINAL = (Phase.RECIPIENT, Phase.CONTENT)
+"""Where a final no is about the e-mail. Elsewhere it is about us, and another one once that is mended."""
 
 _ENHANCED_STATUS = re.compile(r"[245]\.\d{1,3}\.\d{1,3}(?!\S)")
 """Of RFC 3463, at the start of an answer; the text after it may quote anything."""
@@ -84,21 +89,24 @@ class Conversation:
             start_tls=False,
             tls_context=trust,
             local_hostname=name,
-            timeout=limits.command_seconds,
+            # Times are ours to keep: before Python 3.12, its way may swallow a cancellation.
+            timeout=None,
         )
         self._phase = Phase.CONNECTING
 
     async def begin(self) -> None:
         """Connect, encrypt and log in."""
-        await self._client.connect(timeout=self._limits.connect_seconds)
-        await self._client.ehlo()
-        if self._server.encryption is Encryption.STARTTLS and self.offers("starttls"):
-            self._phase = Phase.ENCRYPTING
-            await self._client.starttls(timeout=self._limits.connect_seconds)
+        async with self._within(self._limits.connect_seconds, Phase.CONNECTING):
+            await self._client.connect()
+        async with self._within(self._limits.command_seconds, Phase.CONNECTING):
             await self._client.ehlo()
+        if self._server.encryption is Encryption.STARTTLS and self.offers("starttls"):
+            async with self._within(self._limits.connect_seconds, Phase.ENCRYPTING):
+                await self._client.starttls()
+                await self._client.ehlo()
         if self._server.user is not None and self._server.password is not None:
-            self._phase = Phase.LOGGING_IN
-            await self._log_in(self._server.user, self._server.password)
+            async with self._within(self._limits.command_seconds, Phase.LOGGING_IN):
+                await self._log_in(self._server.user, self._server.password)
 
     def offers(self, extension: str) -> bool:
         """Whether the server has said that it knows an extension."""
@@ -106,32 +114,34 @@ class Conversation:
 
     async def ask(self) -> None:
         """Have it answer something."""
-        self._phase = Phase.ASKING
-        await self._client.noop()
+        async with self._within(self._limits.command_seconds, Phase.ASKING):
+            await self._client.noop()
 
     async def hand_over(self, content: bytes, *, sender: str, to: str, utf8: bool) -> None:
         """Have it take an e-mail; once this has returned, delivering it is the server's task."""
-        self._phase = Phase.SENDER
-        await self._client.mail(sender, options=["SMTPUTF8"] if utf8 else [], encoding="utf-8")
-        self._phase = Phase.RECIPIENT
-        await self._client.rcpt(to, encoding="utf-8")
-        self._phase = Phase.CONTENT
-        await self._client.data(content, timeout=self._limits.content_seconds)
+        options = ["SMTPUTF8"] if utf8 else []
+        async with self._within(self._limits.command_seconds, Phase.SENDER):
+            await self._client.mail(sender, options=options, encoding="utf-8")
+        async with self._within(self._limits.command_seconds, Phase.RECIPIENT):
+            await self._client.rcpt(to, encoding="utf-8")
+        async with self._within(self._limits.content_seconds, Phase.CONTENT):
+            await self._client.data(content)
 
     async def end(self) -> None:
         """Say goodbye if there is still somebody to hear it, and let go of the connection."""
-        # Whatever the server has promised, it has promised: how it takes our leave changes nothing.
-        with contextlib.suppress(aiosmtplib.SMTPException, OSError):
-            if self._client.is_connected:
-                await self._leave()
+        transport = self._client.transport
+        try:
+            # Whatever the server has promised, it has promised: how it takes our leave changes nothing.
+            with contextlib.suppress(aiosmtplib.SMTPException, OSError):
+                if self._client.is_connected:
+                    async with asyncio.timeout(self._limits.farewell_seconds):
+                        await self._client.quit()
+        finally:
+            self._let_go(transport)
 
     def drop(self) -> None:
         """Let go of the connection at once."""
-        transport = self._client.transport
-        self._client.close()
-        if isinstance(transport, asyncio.WriteTransport):
-            # Closing alone waits for a server that may say nothing any more.
-            transport.abort()
+        self._let_go(self._client.transport)
 
     def error_of(self, failure: BaseException) -> HoldfastError:
         """Return what a failure of this conversation means, without anything that the server has said.
@@ -148,8 +158,13 @@ class Conversation:
             return MailUnavailableError(
                 f"mail server {host!r} did not answer in time while {self._phase}"
             )
-        if self._phase is Phase.CONNECTING and isinstance(cause, OSError):
-            reason = cause.strerror or type(cause).__name__
+        if isinstance(failure, ValueError) and self._phase is Phase.RECIPIENT:
+            # The library knows it without asking, and quotes the address.
+            return MailRefusedError(
+                "the address of an e-mail cannot be said to a server", hint=_REFUSED[self._phase][1]
+            )
+        if self._phase is Phase.CONNECTING:
+            reason = getattr(cause, "strerror", None) or type(cause).__name__
             return MailUnavailableError(f"mail server {host!r} cannot be reached: {reason}")
         return MailUnavailableError(f"mail server {host!r} broke off while {self._phase}")
 
@@ -162,20 +177,23 @@ class Conversation:
                 hint="use smtps://, or a port at which it offers STARTTLS",
             )
         if not self._client.supported_auth_methods:
-            raise MailRefusedError(
+            raise MailUnavailableError(
                 f"mail server {self._server.shown!r} offers no way to log in that we know",
                 hint="leave user and password out of HOLDFAST_SMTP_URL if it needs none",
             )
         await self._client.login(user, password)
 
-    async def _leave(self) -> None:
-        transport = self._client.transport
-        try:
-            await self._client.quit(timeout=self._limits.farewell_seconds)
-        finally:
-            self._client.close()
-            if isinstance(transport, asyncio.WriteTransport):
-                transport.abort()
+    @contextlib.asynccontextmanager
+    async def _within(self, seconds: float, phase: Phase) -> AsyncIterator[None]:
+        self._phase = phase
+        async with asyncio.timeout(seconds):
+            yield
+
+    def _let_go(self, transport: asyncio.BaseTransport | None) -> None:
+        self._client.close()
+        if isinstance(transport, asyncio.WriteTransport):
+            # Closing alone waits for a server that may say nothing any more.
+            transport.abort()
 
     def _answered(self, code: int, text: str) -> HoldfastError:
         found = _ENHANCED_STATUS.match(text)
@@ -183,7 +201,8 @@ class Conversation:
         host = self._server.shown
         if 500 <= code < 600 and self._phase in _REFUSED:
             what, hint = _REFUSED[self._phase]
-            return MailRefusedError(f"mail server {host!r} refused {what} with {status}", hint=hint)
+            refused = MailRefusedError if self._phase in _FINAL else MailUnavailableError
+            return refused(f"mail server {host!r} refused {what} with {status}", hint=hint)
         if not 200 <= code < 600:
             return MailUnavailableError(
                 f"mail server {host!r} gave no answer of SMTP while {self._phase}"

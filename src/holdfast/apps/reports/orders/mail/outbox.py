@@ -93,7 +93,9 @@ class OutboxMailer:
         self._settle()
 
     def _delete(self, address: str) -> int:
-        found = [path for path in self._folder.glob(f"*{SUFFIX}") if _recipient_of(path) == address]
+        # Drafts that a killed process has left, too.
+        paths = self._folder.glob(f"*{SUFFIX}*")
+        found = [path for path in paths if _recipient_of(path) == address]
         for path in found:
             path.unlink(missing_ok=True)
         if found:

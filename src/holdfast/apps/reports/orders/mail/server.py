@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
 PORTS: Final = {"smtp": 587, "smtps": 465}
 """Of the schemes, where a URL names no port: those at which services take e-mails from their users."""
+
+_HOST = re.compile(r"[^\s%/\\]+")
 
 
 class Encryption(StrEnum):
@@ -54,25 +57,39 @@ def parse_smtp_url(url: str) -> SmtpServer:
     Raises:
         ConfigError: It cannot be used. What is told holds nothing of it, for it may hold a password.
     """
-    try:
-        parts = urlsplit(url)
-        host, port = parts.hostname, parts.port
-    except ValueError:
-        raise _unusable("it is no URL") from None
+    parts = _split(url)
+    if parts is None:
+        raise _unusable("it is no URL")
     if parts.scheme not in PORTS:
         raise _unusable("it begins with neither smtp:// nor smtps://")
-    if not host or parts.path not in ("", "/") or parts.fragment:
+    host = parts.hostname or ""
+    if not _HOST.fullmatch(host) or parts.path not in ("", "/") or parts.fragment:
         raise _unusable("it is not a host with, if need be, a user, a password and a port")
-    user, password = parts.username or None, parts.password or None
-    if (user is None) != (password is None):
+    user, password = _decoded(parts.username), _decoded(parts.password)
+    if bool(user) != bool(password):
         raise _unusable("it has a user without a password, or a password without a user")
     return SmtpServer(
         host=host,
-        port=port or PORTS[parts.scheme],
+        port=parts.port or PORTS[parts.scheme],
         encryption=_encryption_of(parts),
-        user=None if user is None else unquote(user, errors="strict"),
-        password=None if password is None else unquote(password, errors="strict"),
+        user=user or None,
+        password=password or None,
     )
+
+
+def _split(url: str) -> SplitResult | None:
+    try:
+        parts = urlsplit(url)
+        parts.port  # noqa: B018 - reads it, and raises
+        _decoded(parts.username), _decoded(parts.password)
+    except ValueError:
+        # The error, which quotes what it is about, must not become part of ours.
+        return None
+    return parts
+
+
+def _decoded(text: str | None) -> str:
+    return unquote(text or "", errors="strict")
 
 
 def _encryption_of(parts: SplitResult) -> Encryption:

@@ -100,7 +100,7 @@ class SmtpMailer:
             async with asyncio.timeout(self._limits.total_seconds):
                 await conversation.begin()
                 await talk(conversation)
-        except (aiosmtplib.SMTPException, OSError) as failure:
+        except (aiosmtplib.SMTPException, OSError, ValueError) as failure:
             problem = conversation.error_of(failure)
             if not isinstance(failure, aiosmtplib.SMTPResponseException):
                 conversation.drop()

@@ -109,7 +109,7 @@ def _confirmation(facts: MailFacts) -> Letter:
         paid = "Your order has arrived"
     return Letter(
         subject=_subject("Your order:", facts),
-        preview=f"{eta} We will write to you then.",
+        preview=f"{eta} We will write to you when it is ready.",
         heading=f"Thank you. Your {'reports are' if several else 'report is'} in the making.",
         opening=(
             f"{paid}, and we are at work on {facts.title}. {eta}",
@@ -142,10 +142,13 @@ def _ready(facts: MailFacts) -> Letter:
 
 def _failed(facts: MailFacts) -> Letter:
     return Letter(
-        subject=_subject("A delay with your order:", facts),
+        subject=_subject("A problem with your order:", facts),
         preview="We are looking into it, and there is nothing that you need to do.",
-        heading="Your order needs a little longer.",
-        opening=(f"Something went wrong on our side while we were making {facts.title}. We are sorry.",),
+        heading=f"We could not finish your {'reports' if len(facts.parts) > 1 else 'report'} yet.",
+        opening=(
+            f"Something went wrong on our side while we were making {facts.title}. We are sorry.",
+            "There is nothing that you need to do.",
+        ),
         button=Link(words="Look at your order", url=facts.page_url),
         steps_heading=_STEPS_HEADING,
         steps=_steps("If we cannot make it after all, you get your money back.", facts),

@@ -74,22 +74,20 @@ class StripePayments:
             raise PaymentServiceError("Stripe has made a page without an address", hint="order again")
         return PaymentPage(session_id=session.id, url=session.url)
 
-    async def _create(self, request: PageRequest) -> stripe.checkout.Session:
+    async def _create(self, request: PageRequest, number: int = 1) -> stripe.checkout.Session:
         """Make the page under the order's id as idempotency key, so that repeating makes no second one.
 
         Stripe repeats a failure of its own as faithfully as an answer. Nobody can pay on a page that it
         has told nobody of, so it is safe to go on under another key, always the same ones in turn.
         """
         order_id = request.order.order_id
-        keys = (order_id, *(f"{order_id}/{number}" for number in range(2, _KEYS_MAX + 1)))
-        for key in keys:
-            creating = self._sessions.create_async(_page(request), {"idempotency_key": key})
-            try:
-                return await creating
-            except stripe.StripeError as error:
-                if not _is_old_failure(error) or key == keys[-1]:
-                    raise _told(error) from None
-        raise AssertionError
+        key = order_id if number == 1 else f"{order_id}/{number}"
+        try:
+            return await self._sessions.create_async(_page(request), {"idempotency_key": key})
+        except stripe.StripeError as error:
+            if number == _KEYS_MAX or not _is_old_failure(error):
+                raise _told(error) from None
+        return await self._create(request, number + 1)
 
     def read_event(self, body: bytes, signature: str) -> PaymentEvent | None:
         self._signatures.check(body, signature)
