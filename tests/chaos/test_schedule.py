@@ -9,7 +9,6 @@ from holdfast.testing.chaos.schedule import (
     Fault,
     FaultKind,
     from_json,
-    kills,
     shrink,
     to_json,
 )
@@ -37,16 +36,6 @@ def test_schedule_without_broker_leaves_it_alone():
     faults = plan_of(Options(broker="none"), 1)
 
     assert not {fault.kind for fault in faults} & ON_BROKER
-
-
-@pytest.mark.parametrize("seed", range(5))
-def test_kills_come_regularly_and_strike_everybody_in_turn(seed):
-    faults = kills(seed, seconds=95.0, every=10.0, places=3)
-
-    assert [fault.at for fault in faults] == [10.0 * number for number in range(1, 10)]
-    struck = [fault.worker for fault in faults]
-    assert [sorted(struck[at : at + 3]) for at in (0, 3, 6)] == [[0, 1, 2]] * 3
-    assert {fault.kind for fault in faults} == {FaultKind.KILL}
 
 
 def test_schedule_survives_a_file():

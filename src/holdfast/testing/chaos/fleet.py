@@ -10,6 +10,7 @@ import signal
 import sys
 import time
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 _PROGRAM = ("-c", "from holdfast.cli import main; main()")
 _REST_SECONDS = 0.5
 """Before a process is started in the place of one that has ended."""
+_AT_WORK = frozenset({"worker started", "serving"})
+"""What processes log once they have started up."""
 _POLL_SECONDS = 0.05
 _END_SECONDS = 60.0
 
@@ -70,6 +73,13 @@ class Life:
             except ValueError:
                 told = line
             yield told if isinstance(told, dict) else {"event": str(told), "level": "unknown"}
+
+    def at_work_since(self) -> datetime | None:
+        """Return when it had started up; None before, and if it never will have."""
+        for line in self.lines():
+            if line["event"] in _AT_WORK:
+                return datetime.fromisoformat(str(line["at"]))
+        return None
 
     def worker_ids(self) -> list[str]:
         """Return the ids it had as a worker: another one each time it had been taken for dead."""

@@ -106,28 +106,6 @@ def plan(
     return tuple(faults)
 
 
-def kills(seed: int, *, seconds: float, every: float, places: int) -> tuple[Fault, ...]:
-    """Draw a schedule of nothing but kills, one after the other.
-
-    No process is killed twice before each has been, so that a short run strikes all of them.
-
-    Args:
-        seed: The same one gives the same schedule.
-        seconds: How long it goes on.
-        every: Seconds between kills.
-        places: How many processes there are.
-    """
-    draw = random.Random(f"{seed}/kills")
-    faults: list[Fault] = []
-    left: list[int] = []
-    for number in range(1, int(seconds / every) + 1):
-        if not left:
-            left = list(range(places))
-            draw.shuffle(left)
-        faults.append(Fault(at=round(number * every, 2), kind=FaultKind.KILL, worker=left.pop()))
-    return tuple(faults)
-
-
 def summary(faults: Iterable[Fault]) -> str:
     """Return the kinds with their counts."""
     counts = Counter(fault.kind for fault in faults)

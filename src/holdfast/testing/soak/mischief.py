@@ -1,11 +1,13 @@
-"""What goes wrong around the shop: webhooks come late, twice and in another order; mail servers err."""
+"""What goes wrong: processes are killed, webhooks come late, twice and overtaken, mail servers err."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import random
+import signal
 import time
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from holdfast.testing.servers.smtp import At
@@ -15,6 +17,7 @@ from holdfast.testing.stripe import FaultKind
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from holdfast.testing.chaos.fleet import Fleet
     from holdfast.testing.servers.smtp import Smtp
     from holdfast.testing.stripe import Delivery, StripeSimulator
 
@@ -94,6 +97,34 @@ class Postman:
         if self.careless and self._random.random() < _REPEATED:
             await asyncio.sleep(self._random.uniform(0.0, _REPEATED_WITHIN_SECONDS))
             await asyncio.gather(self._courier.send(delivery), self._courier.send(delivery))
+
+
+async def kill_in_turn(fleet: Fleet, seed: int, *, every: float, log: list[str]) -> None:
+    """Kill a process again and again until cancelled: of those that may be, who has lived longest.
+
+    One that has just started up is spared for as long as kills are apart: on a machine that takes longer
+    to start a process than the others live, nothing would ever be done.
+
+    Args:
+        fleet: Whose processes.
+        seed: Of the order in which they are struck first.
+        every: Seconds between kills.
+        log: Is told of each, for the report.
+    """
+    line = list(range(len(fleet.posts)))
+    random.Random(f"{seed}/kills").shuffle(line)
+    while True:
+        await asyncio.sleep(every)
+        now = datetime.now(UTC)
+        for place in line:
+            life = fleet.at(place)
+            since = None if life is None else life.at_work_since()
+            if life is not None and since is not None and (now - since).total_seconds() >= every:
+                fleet.tell(life, signal.SIGKILL)
+                log.append(f"{now:%H:%M:%S}  {life.name} was killed")
+                line.remove(place)
+                line.append(place)
+                break
 
 
 async def trouble_mails(smtp: Smtp, seed: int) -> None:

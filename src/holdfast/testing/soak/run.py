@@ -22,7 +22,7 @@ from holdfast.testing.soak.auditor import audit
 from holdfast.testing.soak.books import Phase, Way
 from holdfast.testing.soak.customers import HighStreet
 from holdfast.testing.soak.load import People, mixed
-from holdfast.testing.soak.mischief import STRIPE_FAULTS, Postman, trouble_mails
+from holdfast.testing.soak.mischief import STRIPE_FAULTS, Postman, kill_in_turn, trouble_mails
 from holdfast.testing.soak.options import Shop, scene_of
 from holdfast.testing.soak.reading import read_shop
 from holdfast.testing.stripe import FaultPlan, StripeSimulator
@@ -39,8 +39,6 @@ if TYPE_CHECKING:
 
 _POLL_SECONDS = 0.25
 _READY_SECONDS = 120.0
-_LONGEST_SECONDS = 3_600.0
-"""Kills end then, whatever is left to do."""
 _PROBED = "life_clarity"
 _BESIDE = "personal_horoscope"
 
@@ -97,22 +95,20 @@ async def run_soak(options: Options, seed: int, folder: Path) -> Outcome:
     )
 
 
-def plan_of(options: Options, seed: int) -> tuple[Fault, ...]:
-    """Return what goes wrong: kills until there is nothing left to do, and other faults for a while."""
-    places = options.workers + 1
-    faults = schedule.kills(seed, seconds=_LONGEST_SECONDS, every=options.kill_every, places=places)
-    if options.trouble:
-        others = schedule.plan(
-            seed,
-            seconds=options.seconds,
-            workers=places,
-            lease_seconds=options.lease_seconds,
-            gap_seconds=2 * options.kill_every,
-            broker=options.broker != "none",
-        )
-        known = (FaultKind.CLOCK, FaultKind.ECHO, FaultKind.KILL)
-        faults += tuple(fault for fault in others if fault.kind not in known)
-    return tuple(sorted(faults, key=lambda fault: fault.at))
+def trouble_of(options: Options, seed: int) -> tuple[Fault, ...]:
+    """Return what goes wrong beside kills, if it was asked for."""
+    if not options.trouble:
+        return ()
+    faults = schedule.plan(
+        seed,
+        seconds=options.seconds,
+        workers=options.workers + 1,
+        lease_seconds=options.lease_seconds,
+        gap_seconds=2 * options.kill_every,
+        broker=options.broker != "none",
+    )
+    left_out = (FaultKind.CLOCK, FaultKind.ECHO, FaultKind.KILL)
+    return tuple(fault for fault in faults if fault.kind not in left_out)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -171,13 +167,17 @@ class _Soak:
             enough.set()
 
     async def _sell_among_kills(self, arrivals: Sequence[Arrival]) -> list[str]:
-        faults = plan_of(self.options, self.seed)
+        options, seed, fleet = self.options, self.seed, self.stage.fleet
         bringing = Faults(self.stage, since=self.stage.now())
         self.postman.careless = True
-        self.stripe.faults = FaultPlan(chances=STRIPE_FAULTS, seed=self.seed)
+        self.stripe.faults = FaultPlan(chances=STRIPE_FAULTS, seed=seed)
         going_wrong = [
-            asyncio.create_task(bringing.bring_about(faults), name="faults"),
-            asyncio.create_task(trouble_mails(self.smtp, self.seed), name="mails"),
+            asyncio.create_task(each)
+            for each in (
+                kill_in_turn(fleet, seed, every=options.kill_every, log=bringing.log),
+                bringing.bring_about(trouble_of(options, seed)),
+                trouble_mails(self.smtp, seed),
+            )
         ]
         try:
             async with asyncio.TaskGroup() as group:
