@@ -10,7 +10,7 @@ import signal
 import sys
 import time
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -74,11 +74,16 @@ class Life:
                 told = line
             yield told if isinstance(told, dict) else {"event": str(told), "level": "unknown"}
 
-    def at_work_since(self) -> datetime | None:
-        """Return when it had started up; None before, and if it never will have."""
+    def times(self) -> tuple[float, float] | None:
+        """Return how many seconds it took to start up, and how many it has been at work since.
+
+        None before, and if it never will be.
+        """
         for line in self.lines():
             if line["event"] in _AT_WORK:
-                return datetime.fromisoformat(str(line["at"]))
+                since = datetime.fromisoformat(str(line["at"]))
+                at_work = (datetime.now(UTC) - since).total_seconds()
+                return time.monotonic() - self.began - at_work, at_work
         return None
 
     def worker_ids(self) -> list[str]:

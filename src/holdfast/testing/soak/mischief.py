@@ -7,7 +7,6 @@ import contextlib
 import random
 import signal
 import time
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from holdfast.testing.servers.smtp import At
@@ -100,10 +99,10 @@ class Postman:
 
 
 async def kill_in_turn(fleet: Fleet, seed: int, *, every: float, log: list[str]) -> None:
-    """Kill a process again and again until cancelled: of those that may be, who has lived longest.
+    """Kill a process again and again until cancelled: of those that may be, who was spared longest.
 
-    One that has just started up is spared for as long as kills are apart: on a machine that takes longer
-    to start a process than the others live, nothing would ever be done.
+    One that has just started up is spared for twice as long as that took, and as kills are apart: where
+    processes died faster than they start, on a machine that is busy, nothing would ever be done.
 
     Args:
         fleet: Whose processes.
@@ -115,13 +114,12 @@ async def kill_in_turn(fleet: Fleet, seed: int, *, every: float, log: list[str])
     random.Random(f"{seed}/kills").shuffle(line)
     while True:
         await asyncio.sleep(every)
-        now = datetime.now(UTC)
         for place in line:
             life = fleet.at(place)
-            since = None if life is None else life.at_work_since()
-            if life is not None and since is not None and (now - since).total_seconds() >= every:
+            times = None if life is None else life.times()
+            if life is not None and times is not None and times[1] >= max(every, 2 * times[0]):
                 fleet.tell(life, signal.SIGKILL)
-                log.append(f"{now:%H:%M:%S}  {life.name} was killed")
+                log.append(f"{life.name} was killed after {times[1]:.0f} s at work")
                 line.remove(place)
                 line.append(place)
                 break
