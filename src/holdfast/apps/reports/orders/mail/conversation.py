@@ -62,7 +62,7 @@ _REFUSED = {
 """What a no means in a phase, and what to do."""
 
 _FINAL = (Phase.RECIPIENT, Phase.CONTENT)
-"""Where a final no is about the e-mail. Elsewhere it is about us, and another one once that is mended."""
+"""Where a final no is about the e-mail. Elsewhere it is about us, and over once that is mended."""
 
 _ENHANCED_STATUS = re.compile(r"[245]\.\d{1,3}\.\d{1,3}(?!\S)")
 """Of RFC 3463, at the start of an answer; the text after it may quote anything."""
