@@ -7,7 +7,7 @@ import contextlib
 import random
 import signal
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from holdfast.testing.servers.smtp import At
 from holdfast.testing.signals import eventually
@@ -36,7 +36,9 @@ _REPEATED_WITHIN_SECONDS = 8.0
 _LATE, _REPEATED = 0.3, 0.3
 """Shares of the events."""
 _DONE_SECONDS = 120.0
-_MAIL_GAP_SECONDS = 12.0
+_MAIL_FIRST_SECONDS = 6.0
+_MAIL_GAP_SECONDS = (35.0, 60.0)
+"""Longer than an e-mail waits that was turned away for the first time."""
 _PAUSE_SECONDS = 3.0
 
 
@@ -126,24 +128,32 @@ async def kill_in_turn(fleet: Fleet, seed: int, *, every: float, log: list[str])
 
 
 async def trouble_mails(smtp: Smtp, seed: int) -> None:
-    """Have the mail server lose answers, turn e-mails away, dawdle and restart, until cancelled."""
+    """Have the mail server lose answers, turn e-mails away, dawdle and restart, until cancelled.
+
+    No e-mail is met twice: after its second failure it would wait for minutes.
+    """
     draw = random.Random(f"{seed}/mail")
+    faults: tuple[dict[str, Any] | None, ...] = (
+        {"at": At.TAKEN, "drop": True},
+        {"at": At.RCPT, "answer": "451 4.7.1 come back later"},
+        {"at": At.CONTENT, "drop": True},
+        {"at": At.TAKEN, "delay_seconds": _PAUSE_SECONDS},
+        None,
+    )
     paused: asyncio.Future[None] | None = None
+    pause = draw.uniform(0.0, _MAIL_FIRST_SECONDS)
     try:
         while True:
-            await asyncio.sleep(draw.uniform(0.5, 1.5) * _MAIL_GAP_SECONDS)
-            match draw.choice(("lost answer", "greylisting", "cut", "slow", "pause")):
-                case "lost answer":
-                    smtp.fails(At.TAKEN, drop=True, times=1)
-                case "greylisting":
-                    smtp.fails(At.RCPT, "451 4.7.1 come back later", times=1)
-                case "cut":
-                    smtp.fails(At.CONTENT, drop=True, times=1)
-                case "slow":
-                    smtp.fails(At.TAKEN, delay_seconds=_PAUSE_SECONDS, times=1)
-                case _:
-                    paused = asyncio.ensure_future(asyncio.to_thread(_pause, smtp))
-                    await asyncio.shield(paused)
+            await asyncio.sleep(pause)
+            how = draw.choice(faults)
+            if how is None:
+                paused = asyncio.ensure_future(asyncio.to_thread(_pause, smtp))
+                await asyncio.shield(paused)
+            else:
+                fault = smtp.fails(**how, times=1)
+                while fault.times:  # noqa: ASYNC110 - it has no event to wait for
+                    await asyncio.sleep(_POLL_SECONDS)
+            pause = draw.uniform(*_MAIL_GAP_SECONDS)
     finally:
         smtp.recovers()
         if paused is not None:
