@@ -19,6 +19,7 @@ from bench import (
     pdf,
     postgres,
     prefork,
+    products,
     rescue,
     steps,
     streams,
@@ -45,6 +46,7 @@ FIGURES: dict[str, tuple[str, Callable[[Bench], Table]]] = {
     "drain": ("A worker of a fleet that leaves", drain.measure),
     "submission": ("Submitting over HTTP", submission.measure),
     "streams": ("Live streams", streams.measure),
+    "products": ("The products, and the fast one beside horoscopes", products.measure),
 }
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import diary, machines, memory, page, servers, writing
+from bench import diary, machines, memory, page, products, servers, writing
 from bench.__main__ import FIGURES
 from bench.harness import ROOT, Bench, Plan, Row, SideError, Table, alternate, pairwise
 from holdfast.testing.servers import postgres as postgres_server
@@ -19,18 +19,19 @@ from holdfast.testing.servers.programs import find_program, program
 
 def run_bench(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "bench", *arguments]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=110, check=False)
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=230, check=False)
 
 
 SERVERS = ("initdb", "postgres", "redis-server")
 NEEDS = {
     "postgres": SERVERS[:2],
+    "products": SERVERS[:2],
     **dict.fromkeys(("fleet", "prefork", "killed", "cancel", "drain"), SERVERS),
 }
 
 
 @pytest.mark.process
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=pytest.mark.requires(*NEEDS.get(name, ()))) for name in FIGURES]
 )
@@ -201,3 +202,26 @@ def test_best_order_has_the_longest_answers_first():
 
     assert writing.best_order_seconds([short, long]) == pytest.approx(100.5)
     assert writing.best_order_seconds([short, long, long]) == pytest.approx(10 + 100.5)
+
+
+def test_blueprint_is_as_long_as_the_longest_call_of_each_round():
+    calls = [{"charged_tokens": 1, "output_tokens": tokens} for tokens in (70, 70, 70, 70, 700, 70)]
+
+    assert products.shortest_writing(products.BLUEPRINT, calls) == pytest.approx(10.5 + 1.5)
+    assert products.shortest_writing(products.CLARITY, calls) == pytest.approx(10.5)
+
+
+def test_time_of_an_order_counts_the_writing_in_the_providers_time():
+    assert products.in_full({"seconds": 30.0, "writing_seconds": 10.0}, 3) == 50
+
+
+def test_peaks_are_of_the_process_its_largest_child_and_all_together():
+    with memory.Peaks([os.getpid()]) as peaks:
+        child = subprocess.Popen((sys.executable, "-c", "input()"), stdin=subprocess.PIPE)
+        assert diary.until(lambda: peaks.child_mb(os.getpid()) > 0, 10)
+        child.communicate(b"\n")
+
+    own, largest, together = (
+        look(os.getpid()) for look in (peaks.own_mb, peaks.child_mb, peaks.family_mb)
+    )
+    assert 0 < largest < own < together

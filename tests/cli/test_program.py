@@ -15,6 +15,7 @@ from holdfast.errors import (
     InvalidInputError,
     JobFailedError,
     JobNotFoundError,
+    RequestTimeoutError,
     StoreUnavailableError,
 )
 from tests.cli.conftest import ROOT, Command
@@ -127,6 +128,7 @@ def test_colours_are_left_out_where_they_are_not_wanted(holdfast: Command):
         (IdempotencyConflictError(key="k", job_id="job_1"), 6),
         (InvalidInputError("no"), 2),
         (JobFailedError("failed"), 3),
+        (RequestTimeoutError(seconds=15), 69),
         (StoreUnavailableError("locked"), 69),
         (ConfigError("no"), 78),
         (ArtifactError("gone"), 1),

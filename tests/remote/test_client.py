@@ -221,7 +221,15 @@ async def test_what_must_not_happen_twice_is_not_repeated_once_it_may_have_happe
         assert len(service.requests) == 1
 
 
-@pytest.mark.parametrize("trouble", [httpx2.ConnectError("refused"), problem(429, "too_many_requests")])
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        httpx2.ConnectError("refused"),
+        problem(429, "too_many_requests"),
+        problem(408, "request_timeout"),
+        lambda _: httpx2.Response(408, html="<h1>Request Timeout</h1>"),
+    ],
+)
 async def test_what_certainly_has_not_happened_is_tried_again(trouble):
     service = Service(trouble, told(202))
 

@@ -55,7 +55,7 @@ class Visitor:
         assert found is not None
         return found[1]
 
-    async def post(self, path: str, headers: dict[str, str] | None = None, **fields: str):
+    async def post(self, path: str, headers: dict[str, str] | None = None, /, **fields: str):
         async with self.running.http() as http:
             return await http.post(
                 f"/console{path}", data=fields, headers={**self._cookie, **(headers or {})}

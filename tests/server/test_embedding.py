@@ -185,6 +185,7 @@ async def test_limits_and_headers_hold_for_its_routes_alone(durable: App):
         large = await http.post("/large", content=text)
 
     assert (refused.status_code, refused.json()["code"]) == (413, "request_too_large")
+    assert refused.json()["type"] == "/holdfast/errors#request_too_large"
     assert listed.headers["X-Content-Type-Options"] == "nosniff"
     assert int(listed.headers["RateLimit-Limit"]) == 6000
     assert (large.json(), "ratelimit-limit" in large.headers) == (2000, False)
@@ -226,4 +227,6 @@ async def test_pages_and_sockets_are_guarded_and_health_is_not_counted(tmp_path:
     assert [answer.status_code for answer in health] == [200] * 4
     assert health[0].headers["X-Content-Type-Options"] == "nosniff"
     assert (large.status_code, page.status_code, too_many.status_code) == (413, 200, 429)
+    assert large.json()["type"] == "/holdfast/errors#request_too_large"
+    assert too_many.json()["type"] == "/holdfast/errors#too_many_requests"
     assert refused.value.status == 403

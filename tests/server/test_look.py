@@ -15,6 +15,11 @@ from tests.server.conftest import greet
 JOBS = "/api/v1/jobs"
 
 
+async def ponder(job: JobContext, word: str) -> None:
+    job.report_progress(1, 2, f"pondering {word}")
+    await job.wait_for("go")
+
+
 async def fail(job: JobContext, word: str) -> str:
     raise ValueError(f"no such word: {word}")
 
@@ -49,6 +54,24 @@ async def test_content_is_shown_only_to_who_may_see_it(running, harness):
 
     assert (shown["status"], shown["input"], shown["output"]) == ("completed", None, None)
     assert (error["type"], error["message"]) == ("ValueError", "no such word: xyzzy")
+
+
+async def test_label_of_progress_is_content(running, harness):
+    """It is made by the job and may quote what it holds, so a key that may only read gets none."""
+    harness.job("ponder", ponder)
+    await harness.start_worker()
+    job_id = await harness.submit("ponder", "xyzzy")
+    await harness.until(job_id, JobStatus.SUSPENDED)
+    seen = {}
+
+    for actions in ([Action.READ], [Action.READ, Action.CONTENT]):
+        async with running.http(await running.key(*actions)) as http:
+            [listed] = (await http.get(JOBS)).json()["jobs"]
+            shown = (await http.get(f"{JOBS}/{job_id}")).json()
+            seen[len(actions)] = [(each["progress"]["label"], each["progress"]["fraction"])
+                                  for each in (listed, shown)]  # fmt: skip
+
+    assert seen == {1: [("", 0.5)] * 2, 2: [("pondering xyzzy", 0.5)] * 2}
 
 
 async def test_job_that_is_as_known_is_not_sent_again(http, harness):

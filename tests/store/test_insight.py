@@ -229,7 +229,7 @@ class TestSqliteInsight(InsightSuite):
 
         assert [plan for plan in plans if " jobs " in f"{plan} "] == [
             "SCAN jobs USING INDEX jobs_claimable",
-            "SEARCH jobs USING INDEX jobs_concurrency (concurrency_key>?)",
+            "SEARCH jobs USING INDEX jobs_concurrency_line (concurrency_key>?)",
             "SCAN jobs USING INDEX jobs_due",
             "SEARCH jobs USING INDEX jobs_worker (worker_id>?)",
         ]

@@ -14,8 +14,9 @@ from holdfast.errors import ConfigError, StoreCorruptError, StoreError
 from holdfast.store import open_store
 from holdfast.store.base import ClaimRequest, JobQuery
 from holdfast.store.schema import metadata
+from holdfast.store.service import DELIVERY_KIND
 from holdfast.store.sqlite_store import SqliteStore
-from holdfast.store.versions import HEAD, REVISIONS, read_version
+from holdfast.store.versions import HEAD, NO_SCHEMA, REVISIONS, read_version, upgrade
 from holdfast.testing.store_suite.support import KIND, job, submit, worker
 
 
@@ -75,6 +76,29 @@ def test_migrations_arrive_at_the_schema(template, tmp_path):
         assert read_version(connection, "p") == HEAD == REVISIONS[-1]
     wanted.dispose()
     migrated.dispose()
+
+
+async def test_deliveries_of_an_older_release_are_found_by_their_webhook(tmp_path):
+    path = f"{tmp_path}/old.db"
+    with closing(sqlite3.connect(path)) as connection:
+        upgrade("sqlite://", connection, lambda: NO_SCHEMA, to="0004")
+        connection.executemany(
+            "INSERT INTO jobs (job_id, kind, queue, status, priority, created_at, concurrency_key,"
+            " subject) VALUES (?, ?, ?, 'queued', 0, 1, ?, ?)",
+            [
+                ("job_1", DELIVERY_KIND, DELIVERY_KIND, f"kind:{DELIVERY_KIND} wh_1", None),
+                ("job_2", "report", "reports", f"kind:{DELIVERY_KIND} wh_1", "guest-1"),
+            ],
+        )
+        connection.execute("INSERT INTO payloads (job, input) SELECT id, x'7b7d' FROM jobs")
+        connection.commit()
+
+    store = await open_store(f"sqlite:///{path}")
+
+    [found] = await store.service.list_deliveries("wh_1")
+    assert found.job_id == "job_1"
+    assert (await store.get_job("job_2")).subject == "guest-1"
+    await store.close()
 
 
 async def test_many_openers_of_a_new_file_migrate_it_once(tmp_path):

@@ -7,7 +7,9 @@ from collections.abc import Sequence
 import psycopg
 import pytest
 
+from holdfast.errors import StoreUnavailableError
 from holdfast.model import Budget, BudgetPeriod, JobStatus
+from holdfast.store import postgres_store
 from holdfast.store.base import Claim, ClaimRequest
 from holdfast.store.postgres_store import PostgresStore
 from holdfast.testing.signals import eventually
@@ -16,6 +18,7 @@ from holdfast.testing.store_suite.support import (
     finish,
     ids_of,
     intent,
+    job,
     seconds,
     settle,
     submit,
@@ -92,6 +95,45 @@ async def test_jobs_of_two_keys_are_worked_off_without_deadlock(stores):
     await asyncio.gather(*map(work, stores, WORKERS))
 
     assert await deadlocks(stores) == 0
+
+
+HOLD_KEY = """
+INSERT INTO jobs (job_id, kind, queue, status, priority, idempotency_key, created_at)
+VALUES ('job_held', 'report', 'default', 'queued', 0, 'k', 1) RETURNING id
+"""
+
+
+async def test_key_that_a_transaction_holds_keeps_nobody_else_waiting(stores):
+    """The submission waits for the key; all others of the process are written meanwhile."""
+    with psycopg.connect(stores[0].place.url) as caller:
+        row = caller.execute(HOLD_KEY).fetchone()
+        caller.execute("INSERT INTO payloads (job, input) VALUES (%s, '1')", row)
+        keyed = asyncio.create_task(
+            stores[0].insert_job(job(idempotency_key="k", kind="report", input=b"1"))
+        )
+        with psycopg.connect(stores[0].place.url, autocommit=True) as admin:
+            await eventually(lambda: bool(admin.execute(WAITING).fetchall()))
+
+        for number in range(20):
+            await submit(stores[0], idempotency_key=f"other {number}")
+            await submit(stores[0])
+
+        assert not keyed.done()
+        caller.commit()
+    found = await keyed
+    assert (found.created, found.job.job_id) == (False, "job_held")
+
+
+async def test_submission_gives_up_on_a_key_that_is_never_let_go(stores, monkeypatch):
+    monkeypatch.setattr(postgres_store, "KEY_WAITS_SECONDS", (0.01,))
+    with psycopg.connect(stores[0].place.url) as caller:
+        caller.execute(HOLD_KEY)
+
+        with pytest.raises(StoreUnavailableError, match="key 'k' is held by another transaction"):
+            await submit(stores[0], idempotency_key="k")
+
+        caller.rollback()
+    assert (await stores[0].insert_job(job(idempotency_key="k"))).created
 
 
 async def test_claim_passes_over_a_key_that_another_process_is_counting(stores):

@@ -3,13 +3,14 @@
 import asyncio
 import json
 from datetime import UTC, datetime, timedelta
-from typing import get_args
+from typing import Any, get_args
 
 import psycopg
 import pytest
 
 from holdfast.model import Budget, Checkpoint, JobStatus
 from holdfast.store.base import ClaimRequest, JobQuery, LaneRequest, NewEvent, PruneRequest, Settlement
+from holdfast.store.listing import statement_of
 from holdfast.store.orders import OrderQuery, Payment
 from holdfast.store.postgres_runner import PostgresRunner
 from holdfast.store.postgres_store import PostgresStore
@@ -33,9 +34,11 @@ TERMINAL, QUEUED_ELSEWHERE, SUSPENDED, RUNNING = 60_000, 20_000, 2_000, 500
 
 FILL = """
 INSERT INTO jobs (job_id, kind, queue, status, priority, worker_id, created_at, available_at,
-    announced_at, finished_at, suspend_reason, event_seq, epoch, subject)
-SELECT 'job_0' || lpad(n::text, 25, '0'), 'old', 'elsewhere', %(status)s, 0, %(worker)s, n, n, n,
-    CASE WHEN %(status)s = 'completed' THEN n END, %(reason)s, 3, 1, 'subject-' || (n %% 1000)
+    announced_at, finished_at, suspend_reason, event_seq, epoch, subject, tenant)
+SELECT 'job_0' || lpad(n::text, 25, '0'), CASE n %% 1000 WHEN 0 THEN 'rare' ELSE 'old' END,
+    'elsewhere', %(status)s, 0, %(worker)s, n, n, n,
+    CASE WHEN %(status)s = 'completed' THEN n END, %(reason)s, 3, 1,
+    'subject-' || (n %% 1000), 'tenant-' || (n %% 3)
 FROM generate_series(%(first)s, %(last)s) AS n
 """
 FILL_ORDERS = """
@@ -169,6 +172,33 @@ async def test_no_hot_verb_scans_a_big_table(big):
     await store.close()
     assert plans.seen > 50
     assert plans.scans == {}
+
+
+def read(plan) -> int:
+    """Return how many rows of jobs were read, those included that were not wanted."""
+    rows = 0
+    if plan.get("Relation Name") == "jobs":
+        rows = (plan["Actual Rows"] + plan.get("Rows Removed by Filter", 0)) * plan["Actual Loops"]
+    return rows + sum(read(child) for child in plan.get("Plans", ()))
+
+
+def test_lists_of_rare_jobs_read_little_more_than_a_page(big):
+    """However many jobs of the kind or the tenant are in another status, or of the status elsewhere."""
+    asked: list[dict[str, Any]] = [
+        {"kinds": ("rare", "none")},
+        {"kinds": ("old", "rare"), "status": JobStatus.SUSPENDED},
+        {"kind": "rare", "status": JobStatus.COMPLETED},
+        {"kind": "old", "status": JobStatus.FAILED},
+        {"tenant": "tenant-1", "status": JobStatus.SUSPENDED},
+        {"tenant": "tenant-1", "status": JobStatus.FAILED},
+        {"tenant": "nobody"},
+    ]
+    with psycopg.connect(big) as connection:
+        for filters in asked:
+            sql, arguments = statement_of(JobQuery(limit=20, **filters))
+            explain = f"EXPLAIN (ANALYZE, FORMAT JSON) {sql.replace('?', '%s')}"
+            ((plans,),) = connection.execute(explain, arguments).fetchall()
+            assert read(plans[0]["Plan"]) < 300, (filters, plans)
 
 
 async def all_verbs(store: PostgresStore) -> None:

@@ -172,7 +172,7 @@ class Names:
         self.addresses: list[list[str]] = []
         """One list for each question in turn; then loopback."""
 
-    async def __call__(self, host: str, port: int):
+    def __call__(self, host: str, port: int):
         self.asked.append((host, port))
         found = self.addresses.pop(0) if self.addresses else ["127.0.0.1"]
         return [ip_address(each) for each in found]

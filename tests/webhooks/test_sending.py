@@ -1,7 +1,6 @@
 """A real TLS server on loopback stands in for receivers, with an authority of its own."""
 
 import asyncio
-import socket
 import threading
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
@@ -10,6 +9,7 @@ import pytest
 
 from holdfast.clock import SystemClock
 from holdfast.errors import WebhookRefusedError, WebhookUndeliveredError
+from holdfast.webhooks.lookups import THREADS
 from holdfast.webhooks.sending import ANSWER_BYTES_MAX, Answer, Sender, retry_after
 from tests.webhooks.conftest import HOST, Receiver, answer, serving
 
@@ -103,7 +103,7 @@ async def test_plain_http_goes_into_allowed_networks_only(make_sender):
             await make_sender(networks=(), resolve=_public).post(url, b"{}", HEADERS)
 
 
-async def _public(_host, _port):
+def _public(_host, _port):
     from ipaddress import ip_address
 
     return [ip_address("93.184.215.14")]
@@ -173,24 +173,30 @@ async def test_answer_counts_even_if_its_body_is_cut(receiver, make_sender):
 
 
 async def test_name_server_that_hangs_is_left_at_the_limit(make_sender):
-    async def hang(_host, _port):
-        await asyncio.Event().wait()
+    released = threading.Event()
 
-    with pytest.raises(WebhookUndeliveredError, match="within"):
-        await make_sender(limit_seconds=0.05, resolve=hang).post(f"https://{HOST}", b"", HEADERS)
+    def hang(_host, _port):
+        released.wait()
+        return []
+
+    try:
+        with pytest.raises(WebhookUndeliveredError, match="within"):
+            await make_sender(limit_seconds=0.05, resolve=hang).post(f"https://{HOST}", b"", HEADERS)
+    finally:
+        released.set()
 
 
-async def test_name_that_hangs_leaves_threads_to_others(monkeypatch):
+async def test_name_that_hangs_leaves_threads_to_others(make_sender):
     released, asked = threading.Event(), []
 
-    def getaddrinfo(host, port, **_options):
+    def resolve(host, _port):
         asked.append(host)
         if host == "hangs.example":
             released.wait()
-        return [(0, 0, 0, "", ("127.0.0.1", port))]
+            return []
+        return [ip_address("10.0.0.1")]
 
-    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
-    sender = Sender(SystemClock(), limit_seconds=0.05)
+    sender = make_sender(resolve=resolve, limit_seconds=0.05)
     try:
         for _ in range(2):
             refused = await asyncio.gather(
@@ -199,11 +205,36 @@ async def test_name_that_hangs_leaves_threads_to_others(monkeypatch):
             )
             assert {type(each) for each in refused} == {WebhookUndeliveredError}
 
-        assert await sender._look_up("works.example", 443) == [ip_address("127.0.0.1")]
+        with pytest.raises(WebhookRefusedError):
+            await sender.post("https://works.example", b"", HEADERS)
         assert asked == ["hangs.example", "works.example"]
     finally:
         released.set()
-        sender.close()
+
+
+async def test_request_without_a_thread_for_its_name_waits_instead_of_failing(receiver, make_sender):
+    """It has not been tried, so its time has not begun, however long the others hang."""
+    released = threading.Event()
+
+    def resolve(host, _port):
+        if host == HOST:
+            return [ip_address("127.0.0.1")]
+        released.wait()
+        return []
+
+    sender = make_sender(resolve=resolve, limit_seconds=0.3)
+    try:
+        hanging = [sender.post(f"https://{n}.example", b"", HEADERS) for n in range(THREADS)]
+        others = asyncio.gather(*hanging, return_exceptions=True)
+        mine = asyncio.create_task(sender.post(receiver.url, b"", HEADERS))
+
+        assert {type(each) for each in await others} == {WebhookUndeliveredError}
+        assert not mine.done()
+
+        released.set()
+        assert (await mine).status == 200
+    finally:
+        released.set()
 
 
 async def test_dropped_connection_is_told_without_what_was_received(receiver, make_sender):

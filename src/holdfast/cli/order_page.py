@@ -113,11 +113,9 @@ def _personal(order: Order) -> Iterator[tuple[str, str]]:
     birth = details.request.birth
     yield "e-mail", details.email
     yield "name", birth.name
-    yield (
-        "born",
-        " ".join(str(each) for each in (birth.birth_date, birth.birth_time) if each is not None),
-    )
-    yield "place", str(birth.place)
+    time = "time unknown" if birth.birth_time is None else f"{birth.birth_time:%H:%M}"
+    yield "born", f"{birth.birth_date} {time}"
+    yield "place", birth.place if isinstance(birth.place, str) else birth.place.label
     yield "first day", str(details.request.start)
 
 

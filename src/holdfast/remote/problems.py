@@ -13,8 +13,12 @@ from holdfast.errors import ConfigError, HoldfastError, ServiceUnavailableError
 if TYPE_CHECKING:
     from holdfast.remote.address import Address
 
-AWAY = frozenset({429, 502, 503, 504})
+AWAY = frozenset({408, 429, 502, 503, 504})
 """What is answered where the same request may succeed later."""
+
+UNHEARD = frozenset({408, 429})
+"""Those of them that turn a request away at the door: its body has not come, or its caller comes too
+often."""
 
 _AFTER_MAX = 86_400.0
 _MESSAGE_CHARACTERS_MAX = 10_000

@@ -17,7 +17,7 @@ from holdfast.codec import VALUE_BYTES_MAX
 from holdfast.errors import ConfigError, HoldfastError, ServiceUnavailableError, ValueTooLargeError
 from holdfast.ids import jitter
 from holdfast.remote.address import API, is_near
-from holdfast.remote.problems import AWAY, error_of, not_ours, seconds_after
+from holdfast.remote.problems import AWAY, UNHEARD, error_of, not_ours, seconds_after
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping
@@ -202,8 +202,8 @@ class Transport:
         error = error_of(status, media_type_of(response), body, self.address)
         if status in AWAY:
             after = seconds_after(response.headers.get("Retry-After"))
-            # Who asks too often is turned away at the door; a store that is away may have been here.
-            raise AwayError(error, heard=status != 429, after=after)
+            # A store that is away may have been here.
+            raise AwayError(error, heard=status not in UNHEARD, after=after)
         raise error
 
     def _told(self, error: Exception) -> AwayError | ConfigError:

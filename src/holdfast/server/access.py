@@ -33,7 +33,7 @@ class Action(StrEnum):
     READ = "read"
     """See that jobs exist: status, progress, steps, usage and money."""
     CONTENT = "content"
-    """See what jobs hold: inputs, outputs, events, artifacts."""
+    """See what jobs hold: inputs, outputs, events, artifacts, labels of progress."""
     CONTROL = "control"
     """Cancel, retry and signal jobs, change their budget."""
     WEBHOOKS = "webhooks"

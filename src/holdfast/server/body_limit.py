@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from starlette.datastructures import Headers
 
 from holdfast.errors import RequestTimeoutError, RequestTooLargeError
-from holdfast.server.problems import problem_of
+from holdfast.server.problems import base_of, problem_of
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -47,7 +47,7 @@ class BodyLimit:
 
 
 async def _refuse(error: Refusal, scope: Scope, receive: Receive, send: Send) -> None:
-    answer = problem_of(error)
+    answer = problem_of(error, base_of(scope))
     if isinstance(error, RequestTimeoutError) and scope.get("http_version", "1.1").startswith("1"):
         # What may come yet is the rest of a body, not another request.
         answer.headers["Connection"] = "close"

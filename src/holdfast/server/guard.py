@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import functools
+import re
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from fastapi import APIRouter
+from starlette.routing import Match
 
 from holdfast.server.body_limit import BodyLimit
+from holdfast.server.problems import FIND_BASE
 from holdfast.server.rate_limit import RateLimit
 from holdfast.server.response_headers import ResponseHeaders
 
@@ -16,6 +21,8 @@ if TYPE_CHECKING:
     from holdfast.server.service import ServiceOptions
 
 _HANDLE = "holdfast.handle"
+_PREFIXES_MAX = 8
+"""Places in a path that are looked at: the prefix is somebody's choice, but the path is a client's."""
 
 
 class Guard:
@@ -46,4 +53,15 @@ class GuardedRouter(APIRouter):
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let the guard look first; others' applications bring none of ours along."""
+        scope[FIND_BASE] = functools.partial(self._find_base, scope)
         await self._guard(super().handle, scope, receive, send)
+
+    def _find_base(self, scope: Scope) -> str:
+        """Return what the routes were included below, by the first place from which one fits."""
+        root, path = scope.get("root_path", ""), scope["path"]
+        for place in islice(re.finditer("/", path), _PREFIXES_MAX):
+            asked = {"type": "http", "method": "GET", "headers": [], "root_path": ""}
+            asked["path"] = path[place.start() :]
+            if any(route.matches(asked)[0] is not Match.NONE for route in self.routes):
+                return str(path[: place.start()])
+        return str(root)

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Query
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 
 from holdfast.errors import InvalidInputError
@@ -14,12 +14,10 @@ from holdfast.model import SuspendReason
 from holdfast.server import examples
 from holdfast.server.auth import Admin
 from holdfast.server.problems import ProblemRoute
-from holdfast.server.service import Service, service_of
+from holdfast.server.service import Here
 from holdfast.store.service import LaneUse, QueueState, Spend, SpendGroup, SpendQuery, WorkerState
 
 router = APIRouter(tags=["operations"], route_class=ProblemRoute)
-
-Here = Annotated[Service, Depends(service_of)]
 
 DAY = timedelta(days=1)
 

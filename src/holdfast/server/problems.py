@@ -61,6 +61,9 @@ _TOLD_MAX = 10
 WITHHELD = "this cannot be done right now; the log of the service says why"
 """Told instead of the message of an error that is not the caller's."""
 
+FIND_BASE = "holdfast.find_base"
+"""Key of a request's scope: what finds its base where it is not known yet, but could be."""
+
 RETRY_SECONDS = 5
 """How long a client should wait that came while the store was away."""
 
@@ -136,10 +139,13 @@ def status_of(error: HoldfastError) -> int:
 def base_of(scope: Scope) -> str:
     """Return what this service's own paths are below, as the client sees it."""
     root: str = scope.get("root_path", "")
-    route, path = scope.get("route"), scope["path"]
+    route = scope.get("route")
     if not isinstance(route, ProblemRoute):
-        return root
+        # Refused before a route was chosen.
+        find_base = scope.get(FIND_BASE)
+        return root if find_base is None else str(find_base())
     # The route knows its path without the prefixes of the routers that it was included by.
+    path = scope["path"]
     own = route.path_format.format(**scope["path_params"])
     if not own.startswith("/api/"):
         own = f"/api/v1{own}"

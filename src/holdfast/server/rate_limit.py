@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from starlette.datastructures import Headers, MutableHeaders
 
 from holdfast.errors import TooManyRequestsError
-from holdfast.server.problems import problem_of
+from holdfast.server.problems import base_of, problem_of
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -111,7 +111,7 @@ class RateLimit:
             await send({"type": "websocket.close", "code": _TRY_LATER, "reason": "too many requests"})
         else:
             error = TooManyRequestsError(limit=self._limit, retry_after=verdict.reset_seconds)
-            await problem_of(error)(scope, receive, self._told(send, verdict))
+            await problem_of(error, base_of(scope))(scope, receive, self._told(send, verdict))
 
     def _told(self, send: Send, verdict: Verdict) -> Send:
         async def told(message: Message) -> None:

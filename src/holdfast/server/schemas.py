@@ -123,7 +123,9 @@ class ProgressView(BaseModel):
     done: float
     total: float
     fraction: float
-    label: str
+    label: str = Field(
+        description="What the job is at, in its own words; empty for keys that do not allow `content`."
+    )
     eta_seconds: float | None
     at: datetime | None = Field(description="When this was computed.")
 
@@ -230,9 +232,10 @@ class TokenView(BaseModel):
 def view_of(job: Job, principal: Principal, *, content: bool = True) -> JobView:
     """Return what a principal may see of a job; `content` False leaves input and output out anyway.
 
-    Error messages and labels of progress are always shown: they are what an operator goes by.
+    Error messages are always shown: they are what an operator goes by.
     """
-    shown = content and Action.CONTENT in principal.actions
+    sees_content = Action.CONTENT in principal.actions
+    shown = content and sees_content
     # A job's token is in an end user's browser, which these are no business of.
     inside = principal.job_id is None
     error = job.error
@@ -257,7 +260,8 @@ def view_of(job: Job, principal: Principal, *, content: bool = True) -> JobView:
             done=progress.done,
             total=progress.total,
             fraction=progress.fraction,
-            label=progress.label,
+            # The author's words, which may be made of what the job holds.
+            label=progress.label if sees_content else "",
             eta_seconds=progress.eta_seconds,
             at=progress.at,
         ),

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
-from fastapi import APIRouter, Depends, Query, Response
+from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 
@@ -17,7 +17,8 @@ from holdfast.server import examples
 from holdfast.server.auth import WebhookOwner
 from holdfast.server.problems import NOT_FOUND, ProblemRoute
 from holdfast.server.schemas import JobId, Name
-from holdfast.server.service import Service, service_of
+from holdfast.server.service import Here, Service
+from holdfast.store.service import DELIVERY_KIND
 from holdfast.webhooks import delivery_input_of, replay, rotated
 from holdfast.webhooks import make_webhook as webhook_for
 
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 
 router = APIRouter(prefix="/webhooks", tags=["webhooks"], route_class=ProblemRoute)
 
-Here = Annotated[Service, Depends(service_of)]
 Limit = Annotated[int, Query(ge=1, le=1_000, description="At most so many.")]
 
 _SCAN_MAX = 1_000
@@ -203,7 +203,7 @@ async def replay_delivery(
     """Tell the same message again, under the same `webhook-id`."""
     await _reach(here, principal, webhook_id)
     found = await here.client.get(delivery_id)
-    if found.concurrency_key is None or not found.concurrency_key.endswith(f" {webhook_id}"):
+    if found.kind != DELIVERY_KIND or found.subject != webhook_id:
         raise JobNotFoundError(job_id=delivery_id)
     return delivery_view_of(await replay(here.client, delivery_id))
 

@@ -18,6 +18,9 @@ from holdfast.store import hints
 if TYPE_CHECKING:
     from holdfast.store.transaction import Transaction
 
+    Line = tuple[str, str, int]
+    """Queue, kind and limit that blocked jobs have in common."""
+
 
 _PUT_BACK = """
 UPDATE jobs SET status = 'queued', worker_id = NULL, attempt = attempt - 1, epoch = epoch - 1,
@@ -66,16 +69,45 @@ def unblock(tx: Transaction, key: str) -> None:
     """
     tx.serialize(f"concurrency {key}")
     running = _running(tx, key)
-    back = tx.execute(
-        "UPDATE jobs SET blocked = 0, announced_at = 0 WHERE id IN (SELECT id FROM (SELECT id,"
-        " concurrency_limit, ROW_NUMBER() OVER (PARTITION BY queue, kind"
-        " ORDER BY priority DESC, available_at, id) AS place FROM jobs WHERE concurrency_key = ?"
-        " AND status = 'queued' AND finished_at IS NULL AND blocked = 1) AS line"
-        " WHERE place <= concurrency_limit - ?)",
-        (key, running),
-    )
-    if back.rowcount:
-        tx.topics.add(hints.QUEUED)
+    # Those of one kind may have several limits, if it was changed while they waited.
+    for line in _lines(tx, key):
+        *_, limit = line
+        back = tx.execute(
+            "UPDATE jobs SET blocked = 0, announced_at = 0 WHERE id IN (SELECT id FROM jobs"
+            f" WHERE {_BLOCKED} AND queue = ? AND kind = ? AND concurrency_limit = ?"
+            " ORDER BY priority DESC, available_at, id LIMIT ?)",
+            (key, *line, max(0, limit - running)),
+        )
+        if back.rowcount:
+            tx.topics.add(hints.QUEUED)
+
+
+_BLOCKED = "concurrency_key = ? AND status = 'queued' AND finished_at IS NULL AND blocked = 1"
+
+
+def _lines(tx: Transaction, key: str) -> list[Line]:
+    """Return queue, kind and limit of the blocked jobs, each once; found without reading them all."""
+    found: list[Line] = []
+    line = _first(tx, key, "", ())
+    while line is not None:
+        found.append(line)
+        queue, kind, _ = line
+        # One column at a time: SQLite would walk to the next value of all three together.
+        line = (
+            _first(tx, key, " AND queue = ? AND kind = ? AND concurrency_limit > ?", line)
+            or _first(tx, key, " AND queue = ? AND kind > ?", (queue, kind))
+            or _first(tx, key, " AND queue > ?", (queue,))
+        )
+    return found
+
+
+def _first(tx: Transaction, key: str, beyond: str, arguments: tuple[object, ...]) -> Line | None:
+    row = tx.execute(
+        f"SELECT queue, kind, concurrency_limit FROM jobs WHERE {_BLOCKED}{beyond}"
+        " ORDER BY queue, kind, concurrency_limit LIMIT 1",
+        (key, *arguments),
+    ).fetchone()
+    return None if row is None else tuple(row)
 
 
 def _running(tx: Transaction, key: str) -> int:

@@ -28,9 +28,9 @@ that without webhooks nothing more is asked."""
 
 # Announced by nobody yet, which is what 0 says to the waker. A delivery that is there already stays.
 _INSERT_JOB = """
-INSERT INTO jobs (job_id, kind, queue, status, priority, tenant, concurrency_key, concurrency_limit,
-    event_seq, created_at, available_at, announced_at)
-VALUES (?, ?, ?, 'queued', 0, ?, ?, ?, 1, ?, ?, 0) ON CONFLICT (job_id) DO NOTHING
+INSERT INTO jobs (job_id, kind, queue, status, priority, tenant, subject, concurrency_key,
+    concurrency_limit, event_seq, created_at, available_at, announced_at)
+VALUES (?, ?, ?, 'queued', 0, ?, ?, ?, ?, 1, ?, ?, 0) ON CONFLICT (job_id) DO NOTHING
 """
 _INSERT_PAYLOAD = """
 INSERT INTO payloads (job, input) SELECT id, ? FROM jobs WHERE job_id = ? ON CONFLICT DO NOTHING
@@ -43,9 +43,9 @@ SELECT id, 1, 'job.queued', ?, ? FROM jobs WHERE job_id = ? ON CONFLICT DO NOTHI
 _decode_names = msgspec.json.Decoder(tuple[str, ...]).decode
 
 
-def concurrency_key_of(webhook_id: str) -> str:
-    """Return the key that a webhook's deliveries share, as their kind makes it of their input."""
-    return f"kind:{DELIVERY_KIND} {webhook_id}"
+def concurrency_key_of(owner: str | None) -> str:
+    """Return the key that the deliveries of one owner's webhooks share, as their kind makes it, too."""
+    return f"kind:{DELIVERY_KIND} tenant:{owner or ''}"
 
 
 def tell_end(
@@ -68,9 +68,11 @@ def tell_end(
     for webhook_id, owner in _subscribers(tx, kind, tenant, status):
         delivery_id = child_id(job_id, f"webhook {webhook_id} {seq}")
         told = DeliveryInput(webhook_id=webhook_id, job_id=job_id, seq=seq, type=f"job.{status}")
-        key = concurrency_key_of(webhook_id)
         jobs.append(
-            (delivery_id, DELIVERY_KIND, DELIVERY_KIND, owner, key, DELIVERIES_AT_ONCE, tx.now, tx.now)
+            (
+                *(delivery_id, DELIVERY_KIND, DELIVERY_KIND, owner, webhook_id),
+                *(concurrency_key_of(owner), DELIVERIES_AT_ONCE, tx.now, tx.now),
+            )
         )
         inputs.append((encode_json(told), delivery_id))
         queued.append((b"{}", tx.now, delivery_id))

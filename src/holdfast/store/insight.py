@@ -82,7 +82,7 @@ _JOIN = " JOIN jobs ON jobs.id = calls.job"
 
 def statements(dialect: Dialect) -> list[str]:
     """Return those statements on the lines that have to name their index."""
-    named = {_WAITING: "jobs_claimable", _HELD_BACK: "jobs_concurrency", _SUSPENDED: "jobs_due"}
+    named = {_WAITING: "jobs_claimable", _HELD_BACK: "jobs_concurrency_line", _SUSPENDED: "jobs_due"}
     return [sql.format(index=dialect.indexed_by(index)) for sql, index in named.items()]
 
 

@@ -1,15 +1,14 @@
-"""Statements that add, find and copy jobs."""
+"""Statements that add, find and copy jobs; those that list them are in `listing`."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from holdfast.errors import IdempotencyConflictError, InvalidInputError, JobNotFoundError
-from holdfast.ids import first_id
 from holdfast.model import Job, JobStatus
 from holdfast.store import checkpoints, hints
-from holdfast.store.base import RESERVED_KIND_PREFIX, JobRecords, Submitted
+from holdfast.store.base import JobRecords, Submitted
 from holdfast.store.events import add_event
 from holdfast.store.families import adopt, request_cancel
 from holdfast.store.rows import (
@@ -29,19 +28,18 @@ from holdfast.store.target import Target
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from holdfast.store.base import JobQuery, NewJob
+    from holdfast.store.base import NewJob
     from holdfast.store.rows import Row
     from holdfast.store.transaction import Connection, Transaction
 
-LIST_MAX = 1_000
-"""Jobs that one query may ask for."""
-
 _WIDTH = len(JOB_COLUMNS)
 _BOTH = f"{JOB_SQL}, {PAYLOAD_SQL}"
-_JOINED = f"SELECT {_BOTH} FROM jobs JOIN payloads ON payloads.job = jobs.id"
-_WITHOUT_CONTENT = (
+JOINED = f"SELECT {_BOTH} FROM jobs JOIN payloads ON payloads.job = jobs.id"
+"""Begins a statement that gives whole jobs; see `job_of_joined`."""
+WITHOUT_CONTENT = (
     f"SELECT {JOB_SQL}, NULL, NULL, error FROM jobs JOIN payloads ON payloads.job = jobs.id"
 )
+"""The same without inputs and outputs."""
 
 _INSERT = """
 INSERT INTO jobs
@@ -75,51 +73,10 @@ def find_row(connection: Connection | Transaction, job_id: str) -> int:
 
 def load_job(connection: Connection | Transaction, job_id: str) -> Job:
     """See `Store.get_job`."""
-    row = connection.execute(f"{_JOINED} WHERE job_id = ?", (job_id,)).fetchone()
+    row = connection.execute(f"{JOINED} WHERE job_id = ?", (job_id,)).fetchone()
     if row is None:
         raise JobNotFoundError(job_id=job_id)
     return job_of_joined(row)
-
-
-def list_jobs(connection: Connection, query: JobQuery) -> list[Job]:
-    """See `Store.list_jobs`."""
-    if not 1 <= query.limit <= LIST_MAX:
-        raise InvalidInputError(f"limit {query.limit!r} of a job list must be 1 to {LIST_MAX}")
-    filters = {
-        "kind": query.kind,
-        "status": query.status,
-        "tenant": query.tenant,
-        "subject": query.subject,
-    }
-    used = {name: value for name, value in filters.items() if value is not None}
-    conditions = [f"{name} = ?" for name in used]
-    arguments: list[Any] = [str(value) for value in used.values()]
-    if query.kinds is not None:
-        if not query.kinds:
-            return []
-        conditions.append(f"kind IN ({', '.join('?' * len(query.kinds))})")
-        arguments.extend(query.kinds)
-    if query.kind is None:
-        # As a part of the text, the same in every collation; the order's index is passed along.
-        conditions.append(f"substr(kind, 1, {len(RESERVED_KIND_PREFIX)}) <> ?")
-        arguments.append(RESERVED_KIND_PREFIX)
-    if query.parent_id is not None:
-        # By number, as the index has it.
-        conditions.append("parent = (SELECT id FROM jobs AS parents WHERE parents.job_id = ?)")
-        arguments.append(query.parent_id)
-    bounds = (
-        ("job_id < ?", query.before),
-        ("job_id < ?", query.created_before and first_id("job", query.created_before)),
-        ("job_id >= ?", query.created_since and first_id("job", query.created_since)),
-    )
-    for condition, bound in bounds:
-        if bound is not None:
-            conditions.append(condition)
-            arguments.append(bound)
-    where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
-    select = _JOINED if query.content else _WITHOUT_CONTENT
-    rows = connection.execute(f"{select}{where} ORDER BY job_id DESC LIMIT ?", (*arguments, query.limit))
-    return [job_of_joined(row) for row in rows]
 
 
 def get_records(connection: Connection, job_id: str) -> JobRecords:
@@ -190,9 +147,9 @@ def insert_job(tx: Transaction, new: NewJob) -> Submitted:
 def _find_by_key(tx: Transaction, tenant: str | None, key: str) -> Job | None:
     # Two texts, because neither partial index serves a comparison with IS.
     if tenant is None:
-        cursor = tx.execute(f"{_JOINED} WHERE tenant IS NULL AND idempotency_key = ?", (key,))
+        cursor = tx.execute(f"{JOINED} WHERE tenant IS NULL AND idempotency_key = ?", (key,))
     else:
-        cursor = tx.execute(f"{_JOINED} WHERE tenant = ? AND idempotency_key = ?", (tenant, key))
+        cursor = tx.execute(f"{JOINED} WHERE tenant = ? AND idempotency_key = ?", (tenant, key))
     row = cursor.fetchone()
     return None if row is None else job_of_joined(row)
 

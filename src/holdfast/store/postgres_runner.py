@@ -46,7 +46,8 @@ _DOMAIN_ERRORS = (HoldfastError, LeaseLost)
 
 # A process that is frozen in the middle of a transaction must not hold its rows for long, and
 # nobody waits longer for rows than the half of a lease.
-_WRITING = "BEGIN; SET LOCAL idle_in_transaction_session_timeout = '5s'; SET LOCAL lock_timeout = '5s'"
+LOCK_TIMEOUT = "SET LOCAL lock_timeout = '5s'"
+_WRITING = f"BEGIN; SET LOCAL idle_in_transaction_session_timeout = '5s'; {LOCK_TIMEOUT}"
 _READING = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 
 

@@ -7,15 +7,18 @@ import logging
 import threading
 from typing import TYPE_CHECKING, TypeVar
 
+from psycopg import errors
+
 from holdfast.clock import SystemClock
-from holdfast.errors import StoreError
+from holdfast.errors import StoreError, StoreUnavailableError
 from holdfast.ids import new_id
-from holdfast.store import workers
+from holdfast.store import jobs, workers
 from holdfast.store.base import OUTPUT_COMPLETED, Pulse
+from holdfast.store.bounds import check_new_job
 from holdfast.store.hints import Hints
 from holdfast.store.postgres_connection import Place
 from holdfast.store.postgres_hints import Exchange
-from holdfast.store.postgres_runner import PATIENCE_SECONDS, PostgresRunner
+from holdfast.store.postgres_runner import LOCK_TIMEOUT, PATIENCE_SECONDS, PostgresRunner
 from holdfast.store.postgres_writes import Write
 from holdfast.store.rows import micros
 from holdfast.store.sql_store import SqlStore
@@ -28,15 +31,25 @@ if TYPE_CHECKING:
 
     from holdfast.clock import Clock
     from holdfast.model import Checkpoint, Lease, Progress
-    from holdfast.store.base import NewEvent, WorkerRecord
+    from holdfast.store.base import NewEvent, NewJob, Submitted, WorkerRecord
     from holdfast.store.transaction import Connection, Transaction
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+KEY_WAITS_SECONDS = (0.1, 0.2, 0.4, 0.8, 1.6, 1.6)
+"""Between two tries to submit with a key that another transaction holds."""
+
+_KEY_LOCK_TIMEOUT = "SET LOCAL lock_timeout = '50ms'"
+"""For as long the writes of this process may wait for a key; a caller's transaction may stay open."""
+
 _CANCELS_LOCK_TIMEOUT = "SET LOCAL lock_timeout = '500ms'"
 """The next heartbeat must not be late because nobody can read the jobs for a while."""
+
+
+class _KeyHeldError(Exception):
+    """Another transaction has written the idempotency key and has not ended."""
 
 
 class PostgresStore(SqlStore):
@@ -187,6 +200,25 @@ class PostgresStore(SqlStore):
             return Pulse(alive=True)
         return Pulse(alive=True, cancels=cancels)
 
+    async def insert_job(self, new: NewJob) -> Submitted:
+        """See `Store.insert_job`; waits between tries for a key that another transaction holds."""
+        if new.idempotency_key is None:
+            return await super().insert_job(new)
+        check_new_job(new)
+        for wait in KEY_WAITS_SECONDS:
+            try:
+                return await self._write(lambda tx: _insert_keyed(tx, new))
+            except _KeyHeldError:
+                # Here, not in the database, where all writes of this process would wait along.
+                await asyncio.sleep(wait)
+        try:
+            return await self._write(lambda tx: _insert_keyed(tx, new))
+        except _KeyHeldError as error:
+            raise StoreUnavailableError(
+                f"key {new.idempotency_key!r} is held by another transaction that does not end",
+                hint="commit or roll back the one that submitted with this key, then submit again",
+            ) from error
+
     # written together with all others of the batch -------------------------------------------------
 
     async def put_checkpoint(
@@ -204,6 +236,16 @@ class PostgresStore(SqlStore):
     ) -> int:
         seq = await self._write(Write(lease, None, events, progress))
         return seq or 0
+
+
+def _insert_keyed(tx: Transaction, new: NewJob) -> Submitted:
+    tx.execute(_KEY_LOCK_TIMEOUT)
+    try:
+        submitted = jobs.insert_job(tx, new)
+    except errors.LockNotAvailable as error:
+        raise _KeyHeldError from error
+    tx.execute(LOCK_TIMEOUT)
+    return submitted
 
 
 def _find_cancels(tx: Transaction, worker_id: str) -> tuple[str, ...]:

@@ -105,7 +105,6 @@ _KEYED = text("idempotency_key IS NOT NULL AND tenant IS NOT NULL")
 _KEYED_ALONE = text("idempotency_key IS NOT NULL AND tenant IS NULL")
 _OWNED = text("tenant IS NOT NULL")
 _ENDED = text("ended_at IS NOT NULL")
-_DELIVERY = text("kind = 'holdfast.webhook'")
 
 # Queue and kind lie in the index so that a long backlog of other queues is passed over without
 # reading its rows.
@@ -147,10 +146,18 @@ Index(
 )
 
 Index("jobs_parent", jobs.c.parent, sqlite_where=_CHILD, postgresql_where=_CHILD)
+# Of the jobs of one key: how many run, which are not blocked, and the lines of those that are.
 Index(
-    "jobs_concurrency",
+    "jobs_concurrency_line",
     jobs.c.concurrency_key,
     jobs.c.status,
+    jobs.c.blocked,
+    jobs.c.queue,
+    jobs.c.kind,
+    jobs.c.concurrency_limit,
+    jobs.c.priority.desc(),
+    jobs.c.available_at,
+    jobs.c.id,
     sqlite_where=_CONCURRENT,
     postgresql_where=_CONCURRENT,
 )
@@ -161,17 +168,16 @@ Index(
     sqlite_where=_SUBJECT,
     postgresql_where=_SUBJECT,
 )
-# Lists of one tenant's or one kind's jobs, newest first.
-Index("jobs_tenant", jobs.c.tenant, jobs.c.job_id, sqlite_where=_OWNED, postgresql_where=_OWNED)
-Index("jobs_kind", jobs.c.kind, jobs.c.job_id)
-# What was told to one subscriber, newest first.
+# Lists of one tenant's or one kind's jobs, newest first: see `listing`.
 Index(
-    "jobs_deliveries",
-    jobs.c.concurrency_key,
+    "jobs_tenant_status",
+    jobs.c.tenant,
+    jobs.c.status,
     jobs.c.job_id,
-    sqlite_where=_DELIVERY,
-    postgresql_where=_DELIVERY,
+    sqlite_where=_OWNED,
+    postgresql_where=_OWNED,
 )
+Index("jobs_kind_status", jobs.c.kind, jobs.c.status, jobs.c.job_id)
 Index("jobs_finished", jobs.c.finished_at, sqlite_where=_FINISHED, postgresql_where=_FINISHED)
 Index(
     "jobs_kind_finished",

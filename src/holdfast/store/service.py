@@ -5,7 +5,8 @@ returned, without effect once it has raised.
 
 A webhook hears of the ends of jobs by deliveries, which are jobs themselves. The transaction that ends a
 job queues one for each webhook that wants to hear of it: kind and queue `DELIVERY_KIND`, input
-`DeliveryInput`. A job that is retried and ends again is told again; ends of Holdfast's own jobs are not.
+`DeliveryInput`, the webhook's tenant, and its id as the subject by which its deliveries are found. A job
+that is retried and ends again is told again; ends of Holdfast's own jobs are not.
 """
 
 from __future__ import annotations
@@ -50,8 +51,8 @@ DELIVERY_KIND = "holdfast.webhook"
 """Kind and queue of the jobs that tell of a job's end."""
 
 DELIVERIES_AT_ONCE = 10
-"""Deliveries of one webhook that run at once: one receiver that hangs holds no more slots than these,
-each until a try has taken too long. Several that hang hold as many each."""
+"""Deliveries of one tenant's webhooks that run at once, and as many of those for all tenants: receivers
+that hang hold no more slots than these, each until a try has taken too long."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

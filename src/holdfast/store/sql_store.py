@@ -7,7 +7,7 @@ import functools
 from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 from holdfast.model import JobStatus
-from holdfast.store import checkpoints, controls, jobs, lanes, leases, pruning, usage, workers
+from holdfast.store import checkpoints, controls, jobs, lanes, leases, listing, pruning, usage, workers
 from holdfast.store import events as _events
 from holdfast.store.bounds import check_job_id, check_name, check_names, check_new_job, check_seq
 from holdfast.store.sql_orders import SqlOrderStore
@@ -105,7 +105,7 @@ class SqlStore(abc.ABC):
 
     async def list_jobs(self, query: JobQuery) -> Sequence[Job]:
         check_names(query)
-        return await self._read(lambda connection: jobs.list_jobs(connection, query))
+        return await self._read(lambda connection: listing.list_jobs(connection, query))
 
     async def get_records(self, job_id: str) -> JobRecords:
         check_job_id(job_id)

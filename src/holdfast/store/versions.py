@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from alembic.config import Config
 
-REVISIONS = ("0001", "0002", "0003", "0004", "0005")
+REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006")
 """Revisions this release knows, oldest first."""
 
 HEAD = REVISIONS[-1]
@@ -29,6 +29,7 @@ class NewIndex(NamedTuple):
     name: str
     table: str
     columns: tuple[str, ...]
+    """Their names, each with `DESC` behind it where it is to be sorted so."""
     condition: str | None = None
 
 
@@ -111,6 +112,20 @@ def indexes_of(revision: str) -> Sequence[NewIndex]:
 
     script = ScriptDirectory.from_config(_config()).get_revision(revision)
     return () if script is None else getattr(script.module, "INDEXES", ())
+
+
+def create_indexes(indexes: Sequence[NewIndex]) -> None:
+    """Create a revision's indexes within it, unless they have been built ahead."""
+    from alembic import context, op
+    from sqlalchemy import text
+
+    if context.config.attributes["indexed"]:
+        return
+    for index in indexes:
+        where = None if index.condition is None else text(index.condition)
+        # As text, for a column may be followed by its order.
+        columns = [text(column) for column in index.columns]
+        op.create_index(index.name, index.table, columns, sqlite_where=where, postgresql_where=where)
 
 
 def upgrade(

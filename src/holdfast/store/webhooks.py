@@ -8,7 +8,6 @@ import msgspec
 
 from holdfast.errors import InvalidInputError
 from holdfast.model import JobStatus
-from holdfast.store.deliveries import concurrency_key_of
 from holdfast.store.jobs import job_of_joined
 from holdfast.store.rows import (
     JOB_SQL,
@@ -18,7 +17,7 @@ from holdfast.store.rows import (
     moment,
     optional_moment,
 )
-from holdfast.store.service import WEBHOOKS_MAX, Webhook, WebhookSecrets
+from holdfast.store.service import DELIVERY_KIND, WEBHOOKS_MAX, Webhook, WebhookSecrets
 
 if TYPE_CHECKING:
     from holdfast.model import Job
@@ -47,8 +46,8 @@ _SEALED_FIELD = "webhook secret"
 
 _DELIVERIES = (
     f"SELECT {JOB_SQL}, {PAYLOAD_SQL} FROM jobs JOIN payloads ON payloads.job = jobs.id"
-    # The kind in the text, or the index on deliveries alone could not be used.
-    " WHERE kind = 'holdfast.webhook' AND concurrency_key = ?%s ORDER BY job_id DESC LIMIT ?"
+    # The kind is no use to find them by: it would be all deliveries, of whatever webhook.
+    f" WHERE subject = ? AND kind || '' = '{DELIVERY_KIND}'%s ORDER BY job_id DESC LIMIT ?"
 )
 
 
@@ -131,7 +130,7 @@ def list_deliveries(
     """See `ServiceStore.list_deliveries`."""
     _check_limit(limit)
     condition, bound = ("", ()) if before is None else (" AND job_id < ?", (before,))
-    rows = connection.execute(_DELIVERIES % condition, (concurrency_key_of(webhook_id), *bound, limit))
+    rows = connection.execute(_DELIVERIES % condition, (webhook_id, *bound, limit))
     return [job_of_joined(row) for row in rows]
 
 

@@ -127,7 +127,7 @@ def register_deliveries(registry: Registry) -> None:
     registry.reserve(
         DELIVERY_KIND,
         deliver,
-        concurrency=Concurrency(limit=DELIVERIES_AT_ONCE, per=_webhook_id_of),
+        concurrency=Concurrency(limit=DELIVERIES_AT_ONCE, per="tenant"),
         keep=KEEP,
     )
 
@@ -135,7 +135,3 @@ def register_deliveries(registry: Registry) -> None:
 def delivery_input_of(delivery: Job) -> DeliveryInput:
     """Return what a delivery's job is to tell."""
     return msgspec.json.decode(delivery.input, type=DeliveryInput)
-
-
-def _webhook_id_of(delivery: DeliveryInput) -> str:
-    return delivery.webhook_id

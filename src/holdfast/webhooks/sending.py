@@ -4,32 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from importlib.metadata import version
-from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 import httpx2
 
 from holdfast.errors import WebhookUndeliveredError
 from holdfast.webhooks.addresses import check_addresses, parse_url
+from holdfast.webhooks.lookups import Lookups
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from holdfast.clock import Clock
     from holdfast.webhooks.addresses import Address, Network
-
-    Resolve = Callable[[str, int], Awaitable[Sequence[Address]]]
-    """Gives the addresses of a name and port; none if it has none."""
+    from holdfast.webhooks.lookups import Resolve
 
 LIMIT_SECONDS = 15.0
-"""From looking up the name to the answer's last byte."""
+"""From looking up the name, once there is a thread for that, to the answer's last byte."""
 
 CONNECT_SECONDS = 5.0
 """For one address of several."""
@@ -39,10 +35,6 @@ ANSWER_BYTES_MAX = 64 * 1024
 
 ADDRESSES_MAX = 4
 """Addresses of a name that are tried."""
-
-_LOOKUP_THREADS = 16
-"""Of their own: a name server that hangs must not hold up the steps of jobs. A name takes one of them,
-however many deliveries wait for it, so that one that hangs leaves the others theirs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,39 +62,45 @@ class Sender:
         Args:
             clock: For a Retry-After that is a date.
             networks: Where requests may go beside public addresses, there without TLS, too.
-            resolve: Looks names up; the machine's own way by default.
+            resolve: Looks names up, in a thread; the machine's own way by default.
             ssl_context: Whose certificates to trust; the machine's choice by default.
             limit_seconds: For one request, all in all.
         """
         self._clock = clock
         self._networks = networks
-        self._threads = ThreadPoolExecutor(_LOOKUP_THREADS, thread_name_prefix="holdfast-lookup")
-        self._lookups: dict[tuple[str, int], asyncio.Future[Sequence[Address]]] = {}
-        self._resolve = resolve or self._look_up
+        self._lookups = Lookups(resolve)
         self._ssl_context = ssl_context
         self._limit_seconds = limit_seconds
 
     def close(self) -> None:
         """Let go of the threads."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._lookups.close()
 
     async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
         """Post once and return the answer, whatever it is.
+
+        The time limit begins with the request's turn: one that waits for others has not been tried.
 
         Raises:
             WebhookRefusedError: The URL leads where requests must not go.
             WebhookUndeliveredError: There was no answer in time.
         """
         target = parse_url(url)
+        port = target.port or (443 if target.scheme == "https" else 80)
+        trusted = await self._trust()
+        looked_up = await self._lookups.begin(target.raw_host.decode(), port)
         answer: Answer | None = None
         try:
             async with asyncio.timeout(self._limit_seconds):
-                addresses = await self._addresses(target)
+                # Who gives up leaves it to those who still wait.
+                addresses = await asyncio.shield(looked_up)
+                check_addresses(target, addresses, self._networks)
+                request_at = _request_to(target, body, headers)
                 # No client around it: that would take proxies, cookies and passwords from elsewhere,
                 # and log the URL, which may be a secret.
-                transport = httpx2.AsyncHTTPTransport(verify=await self._trust(), trust_env=False)
+                transport = httpx2.AsyncHTTPTransport(verify=trusted, trust_env=False)
                 async with transport:
-                    response = await _ask(transport, addresses, _request_to(target, body, headers))
+                    response = await _ask(transport, addresses[:ADDRESSES_MAX], request_at)
                     # The status has decided, whatever becomes of the body.
                     answer = self._answer_of(response)
                     await _read_a_little(response)
@@ -116,27 +114,11 @@ class Sender:
         after = retry_after(response.headers.get("retry-after"), self._clock.now())
         return Answer(status=response.status_code, retry_after=after)
 
-    async def _addresses(self, target: httpx2.URL) -> Sequence[Address]:
-        port = target.port or (443 if target.scheme == "https" else 80)
-        addresses = await self._resolve(target.raw_host.decode(), port)
-        check_addresses(target, addresses, self._networks)
-        return addresses[:ADDRESSES_MAX]
-
     async def _trust(self) -> ssl.SSLContext:
         if self._ssl_context is None:
             # In a thread: reading all certificates takes a while.
-            loop = asyncio.get_running_loop()
-            self._ssl_context = await loop.run_in_executor(self._threads, httpx2.create_ssl_context)
+            self._ssl_context = await asyncio.to_thread(httpx2.create_ssl_context)
         return self._ssl_context
-
-    async def _look_up(self, host: str, port: int) -> Sequence[Address]:
-        place = host, port
-        if place not in self._lookups:
-            loop = asyncio.get_running_loop()
-            self._lookups[place] = loop.run_in_executor(self._threads, _addresses_of, *place)
-            self._lookups[place].add_done_callback(lambda _: self._lookups.pop(place))
-        # Who gives up leaves it to those who still wait.
-        return await asyncio.shield(self._lookups[place])
 
     def _undelivered(self, target: httpx2.URL, error: Exception) -> WebhookUndeliveredError:
         if isinstance(error, TimeoutError | httpx2.TimeoutException):
@@ -161,14 +143,6 @@ def retry_after(text: str | None, now: datetime) -> timedelta | None:
     # A date without a zone is meant in UTC.
     named = named if named.tzinfo else named.replace(tzinfo=UTC)
     return max(named - now, timedelta())
-
-
-def _addresses_of(host: str, port: int) -> Sequence[Address]:
-    try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except (socket.gaierror, UnicodeError):
-        return ()
-    return list(dict.fromkeys(ip_address(place[0]) for *_, place in found))
 
 
 def _request_to(

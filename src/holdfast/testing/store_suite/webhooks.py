@@ -326,7 +326,24 @@ class WebhookSuite(StoreFixtures):
         [delivery] = await deliveries(store)
         assert delivery.status is JobStatus.COMPLETED
 
-    async def test_only_so_many_deliveries_of_a_webhook_run_at_once(
+    async def test_only_so_many_deliveries_of_a_tenant_run_at_once(
+        self, records: ServiceStore, store: Store, lab: StoreLab
+    ) -> None:
+        """However many webhooks it has; those of others are not in its line."""
+        half = DELIVERIES_AT_ONCE // 2 + 1
+        for tenant in ("acme", "acme", None):
+            await records.insert_webhook(webhook(lab, tenant=tenant), SECRETS)
+        for _ in range(half):
+            await finish(store, await start(store, tenant="acme"))
+        request = ClaimRequest(worker_id="w1", kinds=(DELIVERY_KIND,), limit=100)
+
+        claims = await store.claim_jobs(request)
+
+        tenants = [claim.job.tenant for claim in claims]
+        assert tenants.count("acme") == DELIVERIES_AT_ONCE
+        assert tenants.count(None) == half
+
+    async def test_next_delivery_of_a_tenant_runs_once_one_has_ended(
         self, records: ServiceStore, store: Store, lab: StoreLab
     ) -> None:
         await records.insert_webhook(webhook(lab), SECRETS)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+
 import pytest
 
 from holdfast.apps.reports.orders import desk
@@ -18,6 +20,9 @@ from holdfast.server.tokens import Tokens
 from holdfast.store.orders import Order, OrderStore, PaymentEvent, PaymentNews, Taken
 from holdfast.testing.harness import Harness
 from tests.apps.reports.conftest import report_request
+
+# Loads for seconds: the first job that needs it would wait for it, and its test with it.
+importlib.import_module("holdfast.llm.agents")
 
 EMAIL = "amelie@customers.example"
 SECRET = "a secret of the tests, long enough for everybody"

@@ -81,7 +81,7 @@ async def test_failure_is_told_and_a_retry_goes_on_from_there(harness, shop, pos
     failed = await harness.end_of(job_of(taken))
     assert failed.status is JobStatus.FAILED
     assert await status_of(shop, order) is OrderStatus.FAILED
-    assert postbox.subjects == ["[Test] A delay with your order", "[Test] Your order"]
+    assert postbox.subjects == ["[Test] A problem with your order", "[Test] Your order"]
 
     await desk.retry_order(shop, order.order_id)
     job = await harness.end_of(job_of(taken))
@@ -89,7 +89,7 @@ async def test_failure_is_told_and_a_retry_goes_on_from_there(harness, shop, pos
     assert job.status is JobStatus.COMPLETED
     assert await status_of(shop, order) is OrderStatus.READY
     assert postbox.subjects == [
-        "[Test] A delay with your order",
+        "[Test] A problem with your order",
         "[Test] Ready",
         "[Test] Your order",
     ]

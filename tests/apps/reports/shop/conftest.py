@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator, Callable
+from importlib import import_module
 from typing import Any
 
 import httpx2
@@ -84,3 +85,9 @@ def tell(shop: Shop, http: httpx2.AsyncClient) -> Callable[..., Any]:
         return await http.post("/api/v1/webhooks/stripe", content=body, headers=headers | changed)
 
     return send
+
+
+@pytest.fixture(scope="session", autouse=True)
+def agents() -> None:
+    """Import the Agents SDK, which takes seconds, before a test has to wait for it."""
+    import_module("holdfast.llm.agents")

@@ -131,7 +131,7 @@ async def test_report_is_not_there_before_it_is_ready_nor_after_a_refund(
 async def test_failed_report_is_told_as_such_and_goes_on_when_retried(
     http, harness, shop, by_token, desk_errors
 ):
-    desk_errors("career", FatalError("the provider refuses"))
+    desk_errors("identity", FatalError("the provider refuses"))
     order = await ordered(shop)
     taken = await paid(shop, order)
     await harness.start_worker()

@@ -90,7 +90,7 @@ async def show_orders(
         section=SECTION,
         orders=found[:ORDERS_SHOWN],
         older=found[ORDERS_SHOWN - 1].order.order_id if len(found) > ORDERS_SHOWN else "",
-        chosen={"product": product, "payment": payment, "customer": customer},
+        asked={"product": product, "payment": payment, "customer": customer},
         before=before,
         missed=missed,
         products=[(each.kind, each.title) for each in PRODUCTS],

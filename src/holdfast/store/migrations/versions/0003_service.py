@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sqlalchemy as sa
-from alembic import context, op
+from alembic import op
 
-from holdfast.store.versions import NewIndex
+from holdfast.store.versions import NewIndex, create_indexes
 
 revision = "0003"
 down_revision = "0002"
@@ -45,15 +45,6 @@ def upgrade() -> None:
         sa.Column("created_at", sa.BigInteger(), nullable=False),
     )
     op.create_index("webhooks_tenant", "webhooks", ["tenant", "webhook_id"])
-    if not context.config.attributes["indexed"]:
-        for index in INDEXES:
-            _create_index(index)
+    create_indexes(INDEXES)
     # Last: its lock on the jobs stays until the commit.
     op.add_column("jobs", sa.Column("traceparent", sa.Text()))
-
-
-def _create_index(index: NewIndex) -> None:
-    where = None if index.condition is None else sa.text(index.condition)
-    op.create_index(
-        index.name, index.table, list(index.columns), sqlite_where=where, postgresql_where=where
-    )
