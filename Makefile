@@ -29,7 +29,7 @@ TEST_PROGRAMS = poppler-utils:pdftotext qpdf:qpdf chromium:chromium nginx-light:
 ARGS =
 WORKERS = auto
 
-.PHONY: help demo test check coverage bench chaos fix set-up clean
+.PHONY: help demo test check coverage bench chaos soak fix set-up clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -82,6 +82,10 @@ bench: $(READY_BENCH) ## Measure the figures that the README quotes
 chaos: $(READY) ## Five minutes of trouble for a fleet on each broker, then an audit; ARGS="--seed 1 --minutes 1"
 	@scripts/set-up debian $(TEST_PROGRAMS)
 	@$(BIN)/python -m holdfast.testing.chaos $(ARGS)
+
+soak: $(READY) ## A shop with a fleet, a hundred customers and a kill every 10 s, then an audit; ARGS="--orders 20"
+	@scripts/set-up debian $(TEST_PROGRAMS)
+	@$(BIN)/python -m holdfast.testing.soak $(ARGS)
 
 fix: $(READY) ## Format, and mend what ruff can mend by itself
 	@$(BIN)/ruff format

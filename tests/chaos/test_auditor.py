@@ -5,8 +5,9 @@ from dataclasses import replace
 
 import pytest
 
-from holdfast.testing.chaos.auditor import audit, calls_at_blows
+from holdfast.testing.chaos.auditor import audit, audit_work, calls_at_blows
 from holdfast.testing.chaos.books import (
+    Asked,
     Books,
     Happening,
     JobRow,
@@ -71,10 +72,10 @@ def good_books() -> Books:
         jobs=[
             JobRow(
                 job_id="job_1",
-                name="job 1",
+                kind="chaos.line",
+                asked=Asked(name="job 1", steps=STEPS, rest_seconds=0.0),
                 status="completed",
                 event_seq=7,
-                steps=STEPS,
                 output="done",
                 calls=2,
                 input_tokens=20,
@@ -231,11 +232,11 @@ def test_job_that_took_three_workers_down_in_a_row_may_fail():
     books.jobs = [
         JobRow(
             job_id="job_1",
-            name="job 1",
+            kind="chaos.line",
+            asked=Asked(name="job 1", steps=STEPS),
             status="failed",
             error_code="poison_job",
             event_seq=9,
-            steps=STEPS,
         )
     ]
 
@@ -289,3 +290,30 @@ def test_intent_of_an_attempt_that_nothing_struck_may_not_be_repeated():
     )
 
     assert [finding for finding in audit(spared) if "call_2" in finding and "nothing struck" in finding]
+
+
+@pytest.mark.parametrize("status", ["failed", "lost", "uncertain"])
+def test_call_of_a_job_that_was_cancelled_meanwhile_may_end_in_any_way(status: str):
+    """Nobody repeats it, and whether its answer was still read is chance."""
+    books = good_books()
+    booked = status != "uncertain"
+    books.events = [*books.events[:3], event(4, "job.cancel_requested"), event(5, "job.cancelled")]
+    del books.ledger[2], books.provider[2], books.processes[0]
+    process(books, 0, worker_ids=("worker_a",))
+    call(books, 1, status=status, input_tokens=10 * booked, output_tokens=5 * booked)
+    job(books, status="cancelled", event_seq=5, calls=1 + booked)
+    job(books, input_tokens=10 + 10 * booked, output_tokens=5 + 5 * booked, spent_nanos=100)
+    job(books, uncertain_calls=1 - booked, uncertain_tokens=50 * (1 - booked))
+
+    assert audit_work(books) == []
+
+    happen(books, 3, type="progress")
+    assert any("call_2" in finding for finding in audit_work(books))
+
+
+def test_kinds_that_say_nothing_of_their_steps_are_not_held_to_any():
+    books = good_books()
+    job(books, asked=Asked(name="job_1"))
+    happen(books, 3, until=70.0)
+
+    assert audit_work(books) == []

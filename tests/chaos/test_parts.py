@@ -6,7 +6,7 @@ import pytest
 
 from holdfast.clock import SystemClock
 from holdfast.testing.chaos import jobs
-from holdfast.testing.chaos.fleet import Life
+from holdfast.testing.chaos.fleet import Life, Post
 from holdfast.testing.chaos.reading import WAKING_SECONDS, blows_of
 
 
@@ -63,7 +63,8 @@ def test_life_tells_from_its_log_which_workers_it_was(tmp_path):
         '{"event": "worker started", "worker_id": "worker_b"}\n'
         '"a line"\n'
     )
-    life = Life(place=0, number=1, log=log, began=0.0)
+    life = Life(post=Post(name="worker 0", command=("worker",)), number=1, log=log, began=0.0)
 
+    assert life.name == "worker 0.1"
     assert life.worker_ids() == ["worker_a", "worker_b"]
     assert [line["event"] for line in life.lines()][1] == "Traceback (most recent call last):"

@@ -2,6 +2,7 @@
 
 import pytest
 
+from holdfast.testing.chaos.options import Options
 from holdfast.testing.chaos.run import plan_of
 from holdfast.testing.chaos.schedule import (
     ON_BROKER,
@@ -11,7 +12,6 @@ from holdfast.testing.chaos.schedule import (
     shrink,
     to_json,
 )
-from holdfast.testing.chaos.stage import Options
 
 SHORT = Options(seconds=40.0, gap_seconds=2.0)
 

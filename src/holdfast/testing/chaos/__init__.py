@@ -6,9 +6,9 @@
 from holdfast.testing.chaos import report
 from holdfast.testing.chaos.auditor import audit
 from holdfast.testing.chaos.books import Books
+from holdfast.testing.chaos.options import Options
 from holdfast.testing.chaos.run import Outcome, plan_of, run_chaos
 from holdfast.testing.chaos.schedule import Fault, FaultKind
-from holdfast.testing.chaos.stage import Options
 
 __all__ = [
     "Books",

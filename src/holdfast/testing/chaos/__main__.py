@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from holdfast.testing.chaos import report, schedule
+from holdfast.testing.chaos.options import Options
 from holdfast.testing.chaos.run import plan_of, run_chaos
-from holdfast.testing.chaos.stage import BROKERS, Options
+from holdfast.testing.chaos.stage import BROKERS
 
 if TYPE_CHECKING:
     from holdfast.testing.chaos.schedule import Fault

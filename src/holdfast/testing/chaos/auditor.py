@@ -34,9 +34,13 @@ _OVER = frozenset(
 
 def audit(books: Books) -> list[str]:
     """Return everything that is not as promised at the end of a run."""
+    return [*_submitted(books), *audit_work(books)]
+
+
+def audit_work(books: Books) -> list[str]:
+    """Return what is not as promised whatever the jobs are, and whoever has submitted them."""
     return list(
         chain(
-            _submitted(books),
             _events(books),
             _calls_on_record(books),
             _paid_once(books),
@@ -55,7 +59,7 @@ def _submitted(books: Books) -> Iterator[str]:
     """Every job that was accepted is there once, has ended, and with the right output."""
     rows: dict[str, list[JobRow]] = defaultdict(list)
     for job in books.jobs:
-        rows[job.name].append(job)
+        rows[job.asked.name].append(job)
     for name, expected in books.submitted.items():
         found = rows.pop(name, [])
         if len(found) != 1:
@@ -103,12 +107,16 @@ def _events(books: Books) -> Iterator[str]:
             if count > 1:
                 yield f"{job.job_id} completed step {key!r} {count} times"
         yield from _attempts(job.job_id, events)
-        for event in events:
-            if event.until is not None and event.until - event.at > job.rest_seconds + SLACK_SECONDS:
-                yield (
-                    f"{job.job_id} sleeps {job.rest_seconds:g} s and was suspended for"
-                    f" {event.until - event.at:.1f} s"
-                )
+        yield from _sleeps(job, events)
+
+
+def _sleeps(job: JobRow, events: list[Happening]) -> Iterator[str]:
+    rest = job.asked.rest_seconds
+    if rest is None:
+        return
+    for event in events:
+        if event.until is not None and event.until - event.at > rest + SLACK_SECONDS:
+            yield f"{job.job_id} sleeps {rest:g} s and was suspended for {event.until - event.at:.1f} s"
 
 
 def _attempts(job_id: str, events: list[Happening]) -> Iterator[str]:
@@ -131,11 +139,12 @@ def _calls_on_record(books: Books) -> Iterator[str]:
     """What the provider was asked is in the ledger, and what the ledger calls answered, it answered."""
     ledger = {call.call_id: call for call in books.ledger}
     paid = {call.call_id: call for call in books.provider}
+    off = _called_off(books)
     for seen in books.provider:
         call = ledger.get(seen.call_id)
         if call is None:
             yield f"call {seen.call_id} reached the provider and is not in the ledger"
-        elif call.status == FAILED and seen.answered:
+        elif call.status == FAILED and seen.answered and call.call_id not in off:
             yield f"call {seen.call_id} of {call.job_id} was answered and is booked as failed"
     for call in books.ledger:
         if call.status == RESERVED:
@@ -169,14 +178,18 @@ def _paid_once(books: Books) -> Iterator[str]:
             )
     counted: Counter[str] = Counter(call.job_id for call in books.ledger if call.status == SETTLED)
     for job in books.jobs:
-        if job.status == "completed" and counted[job.job_id] != job.steps:
-            yield f"{job.job_id} has {job.steps} paid steps and {counted[job.job_id]} settled calls"
+        steps = job.asked.steps
+        if steps is not None and job.status == "completed" and counted[job.job_id] != steps:
+            yield f"{job.job_id} has {steps} paid steps and {counted[job.job_id]} settled calls"
 
 
 def _repeats(books: Books) -> Iterator[str]:
-    """A call is itemised as repeated only if something struck its worker while it was in flight."""
-    owners, flights = _owners(books), _flights(books)
-    repeated = [call for call in books.ledger if call.status in ITEMISED]
+    """A call is itemised as repeated only if something struck its worker while it was in flight.
+
+    Or if its job was cancelled just then: it is not repeated, but nobody knows what it has cost.
+    """
+    owners, flights, off = owners_of(books), _flights(books), _called_off(books)
+    repeated = [call for call in books.ledger if call.status in ITEMISED and call.call_id not in off]
     for call in repeated:
         owner = owners.get((call.job_id, call.epoch))
         began, ended = flights[call.call_id]
@@ -193,7 +206,7 @@ def _repeats(books: Books) -> Iterator[str]:
 
 def calls_at_blows(books: Books) -> int:
     """Return how many calls were in flight in a worker when it was killed or stopped."""
-    owners, flights = _owners(books), _flights(books)
+    owners, flights = owners_of(books), _flights(books)
     return sum(
         _struck(owner, *flights[call.call_id])
         for call in books.ledger
@@ -201,11 +214,22 @@ def calls_at_blows(books: Books) -> int:
     )
 
 
+def _called_off(books: Books) -> set[str]:
+    """Return the calls that were under way as their job was asked to end."""
+    asked = {event.job_id: event.at for event in books.events if event.type == "job.cancel_requested"}
+    flights = _flights(books)
+    return {
+        call.call_id
+        for call in books.ledger
+        if flights[call.call_id][1] >= asked.get(call.job_id, float("inf"))
+    }
+
+
 def _struck(process: Process, began: float, ended: float) -> bool:
     return any(began <= until and since <= ended for since, until in process.blows)
 
 
-def _owners(books: Books) -> dict[tuple[str, int], Process]:
+def owners_of(books: Books) -> dict[tuple[str, int], Process]:
     """Return the process of each attempt, by job and epoch."""
     by_id = {worker_id: process for process in books.processes for worker_id in process.worker_ids}
     return {
@@ -288,7 +312,7 @@ def _sums(books: Books) -> Iterator[str]:
             row, expected = getattr(job, name), sums[job.job_id][name]
             if row != expected:
                 yield f"{job.job_id} says {name} = {row}, its ledger sums up to {expected}"
-    unsure = {call.call_id for call in books.ledger if call.status == UNCERTAIN}
+    unsure = {call.call_id for call in books.ledger if call.status in (UNCERTAIN, FAILED)}
     paid = sum(
         call.input_tokens + call.output_tokens
         for call in books.provider

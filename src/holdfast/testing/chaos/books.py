@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 SETTLED, FAILED, LOST = "settled", "failed", "lost"
 RESERVED, UNCERTAIN = "reserved", "uncertain"
@@ -45,19 +46,28 @@ class LedgerCall:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What a job is known to do, by its input."""
+
+    name: str
+    """What it was submitted as."""
+    steps: int | None = None
+    """How many questions it asks; None where that is not known."""
+    rest_seconds: float | None = None
+    """How long it sleeps; None where that is not known."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class JobRow:
     """A job as the store has it in the end."""
 
     job_id: str
-    name: str
-    """The name in its input: what it was submitted as."""
+    kind: str
+    asked: Asked
     status: str
     event_seq: int
-    steps: int
-    """How many questions it asks."""
-    rest_seconds: float = 0.0
-    """How long it sleeps."""
-    output: str | None = None
+    parent_id: str | None = None
+    output: Any = None
     error_code: str | None = None
     calls: int = 0
     input_tokens: int = 0

@@ -9,8 +9,8 @@ import signal
 from typing import TYPE_CHECKING, Any
 
 from holdfast.dispatch.celery_task import RUN_TASK
-from holdfast.testing.chaos.jobs import app
 from holdfast.testing.chaos.schedule import STEPPED_WORKER, FaultKind
+from holdfast.testing.chaos.stage import clock_file
 from holdfast.testing.servers.redis import Redis
 
 if TYPE_CHECKING:
@@ -28,8 +28,15 @@ _ECHOES = 40
 class Faults:
     """Brings a schedule about."""
 
-    def __init__(self, stage: Stage) -> None:
+    def __init__(self, stage: Stage, *, since: float = 0.0) -> None:
+        """Take the stage.
+
+        Args:
+            stage: Where to strike.
+            since: Second of the run from which the schedule counts.
+        """
         self._stage = stage
+        self._since = since
         self._store_lock = asyncio.Lock()
         self._broker_lock = asyncio.Lock()
         self.log: list[str] = []
@@ -40,7 +47,7 @@ class Faults:
         stage = self._stage
         async with asyncio.TaskGroup() as group:
             for fault in faults:
-                await asyncio.sleep(max(0.0, fault.at - stage.now()))
+                await asyncio.sleep(max(0.0, self._since + fault.at - stage.now()))
                 group.create_task(self._strike(fault))
 
     async def _strike(self, fault: Fault) -> None:
@@ -63,7 +70,7 @@ class Faults:
         fleet = self._stage.fleet
         life = fleet.at(fault.worker)
         if life is None:
-            return f"worker {fault.worker} was not there"
+            return f"{fleet.posts[fault.worker].name} was not there"
         if fault.kind is FaultKind.DRAIN and life.leaving:
             return f"{life.name} is leaving already"
         if fault.kind is FaultKind.PAUSE:
@@ -75,7 +82,7 @@ class Faults:
         return life.name
 
     def _step_clock(self, seconds: float) -> str:
-        file = self._stage.clock_file
+        file = clock_file(self._stage.folder)
         fresh = file.with_suffix(".new")
         fresh.write_text(str(seconds))
         fresh.replace(file)
@@ -150,5 +157,5 @@ _ON_WORKERS = {
 
 def queue_names(stage: Stage) -> list[str]:
     """Return the names of the queues in the broker."""
-    prefix = stage.app.settings.queue_prefix
-    return sorted({f"{prefix}{app.registry.get(kind).queue}" for kind in app.registry.names})
+    registry, prefix = stage.scene.registry, stage.app.settings.queue_prefix
+    return sorted({f"{prefix}{registry.get(kind).queue}" for kind in registry.names})

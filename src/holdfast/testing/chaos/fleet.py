@@ -1,4 +1,4 @@
-"""Worker processes with a supervisor: what ends is started again, as a container platform does."""
+"""Processes with a supervisor: what ends is started again, as a container platform does."""
 
 from __future__ import annotations
 
@@ -10,24 +10,39 @@ import signal
 import sys
 import time
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
-_COMMAND = ("-c", "from holdfast.cli import main; main()", "worker")
+_PROGRAM = ("-c", "from holdfast.cli import main; main()")
 _REST_SECONDS = 0.5
-"""Before a worker is started in the place of one that has ended."""
+"""Before a process is started in the place of one that has ended."""
+_AT_WORK = frozenset({"worker started", "serving"})
+"""What processes log once they have started up."""
 _POLL_SECONDS = 0.05
 _END_SECONDS = 60.0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Post:
+    """A place in a fleet that always one process holds."""
+
+    name: str
+    """In findings and log files, such as `worker 0`."""
+    command: tuple[str, ...]
+    """What `holdfast` is told to do."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """Variables beside those of the whole fleet."""
+
+
 @dataclass(slots=True, kw_only=True)
 class Life:
-    """One process in a worker's place; times are `time.monotonic`."""
+    """One process at a post; times are `time.monotonic`."""
 
-    place: int
+    post: Post
     number: int
     log: Path
     began: float
@@ -43,7 +58,7 @@ class Life:
     @property
     def name(self) -> str:
         """Of this process, in findings."""
-        return f"worker {self.place}.{self.number}"
+        return f"{self.post.name}.{self.number}"
 
     @property
     def leaving(self) -> bool:
@@ -59,43 +74,45 @@ class Life:
                 told = line
             yield told if isinstance(told, dict) else {"event": str(told), "level": "unknown"}
 
+    def times(self) -> tuple[float, float] | None:
+        """Return how many seconds it took to start up, and how many it has been at work since.
+
+        None before, and if it never will be.
+        """
+        for line in self.lines():
+            if line["event"] in _AT_WORK:
+                since = datetime.fromisoformat(str(line["at"]))
+                at_work = (datetime.now(UTC) - since).total_seconds()
+                return time.monotonic() - self.began - at_work, at_work
+        return None
+
     def worker_ids(self) -> list[str]:
-        """Return the ids it had: another one each time it had been taken for dead."""
+        """Return the ids it had as a worker: another one each time it had been taken for dead."""
         return [str(line["worker_id"]) for line in self.lines() if line["event"] == "worker started"]
 
 
 class Fleet:
-    """Keeps so many workers running until `leave`."""
+    """Keeps a process at each post until `leave`."""
 
-    def __init__(
-        self, folder: Path, workers: int, environment: Mapping[str, str], *, concurrency: int
-    ) -> None:
+    def __init__(self, folder: Path, posts: Sequence[Post], environment: Mapping[str, str]) -> None:
         """Describe a fleet.
 
         Args:
             folder: Its processes' working directory; a log for each life lies there.
-            workers: How many.
+            posts: What each process does.
             environment: Of all of them.
-            concurrency: Jobs at once in each.
         """
         self.folder = folder
+        self.posts = tuple(posts)
         self.lives: list[Life] = []
         self._environment = dict(environment)
-        self._concurrency = concurrency
-        self._present: list[Life | None] = [None] * workers
+        self._present: list[Life | None] = [None] * len(self.posts)
         self._places: list[asyncio.Task[None]] = []
         self._leaving = False
-        self._particular: list[dict[str, str]] = [{} for _ in range(workers)]
-
-    def give(self, place: int, **environment: str) -> None:
-        """Have the workers of one place see these variables, too."""
-        self._particular[place].update(environment)
 
     def start(self) -> None:
-        """Start all workers and their supervisor."""
-        self._places = [
-            asyncio.create_task(self._supervise(place)) for place in range(len(self._present))
-        ]
+        """Start all processes and their supervisor."""
+        self._places = [asyncio.create_task(self._supervise(place)) for place in range(len(self.posts))]
 
     def at(self, place: int) -> Life | None:
         """Return the process that is there now, if there is one."""
@@ -108,7 +125,7 @@ class Fleet:
             os.kill(life.pid, number)
 
     async def leave(self) -> None:
-        """Have all workers leave in order, one that does not by force, and return when they have."""
+        """Have all processes leave in order, one that does not by force, and return when they have."""
         self._leaving = True
         for life in self._present:
             # A second SIGTERM would mean: at once.
@@ -125,50 +142,46 @@ class Fleet:
             task.result()
 
     def kill(self) -> None:
-        """Kill all workers at once, and start no more."""
+        """Kill all processes at once, and start no more."""
         self._leaving = True
         for life in self._present:
             if life is not None:
                 self.tell(life, signal.SIGKILL)
 
     async def end(self) -> None:
-        """Kill all workers, also one that is just being started, and return when they are gone."""
+        """Kill all processes, also one that is just being started, and return when they are gone."""
         while pending := [task for task in self._places if not task.done()]:
             self.kill()
             await asyncio.wait(pending, timeout=_REST_SECONDS)
 
     async def _supervise(self, place: int) -> None:
-        number = 0
+        post, number = self.posts[place], 0
         while not self._leaving:
             number += 1
-            life = Life(
-                place=place,
-                number=number,
-                log=self.folder / f"worker-{place}.{number}.log",
-                began=time.monotonic(),
-            )
+            log = self.folder / f"{post.name.replace(' ', '-')}.{number}.log"
+            life = Life(post=post, number=number, log=log, began=time.monotonic())
             self.lives.append(life)
-            await self._live(life)
+            await self._live(place, life)
             await asyncio.sleep(0 if self._leaving else _REST_SECONDS)
 
-    async def _live(self, life: Life) -> None:
+    async def _live(self, place: int, life: Life) -> None:
         with life.log.open("wb") as log:
             process = await asyncio.create_subprocess_exec(
-                *(sys.executable, *_COMMAND, "--concurrency", str(self._concurrency)),
+                *(sys.executable, *_PROGRAM, *life.post.command),
                 cwd=self.folder,
-                env={**self._environment, **self._particular[life.place]},
+                env={**self._environment, **life.post.environment},
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
             )
         life.pid = process.pid
-        self._present[life.place] = life
+        self._present[place] = life
         try:
             life.status = await process.wait()
         finally:
             life.ended = time.monotonic()
-            self._present[life.place] = None
+            self._present[place] = None
 
 
 def processes_in(folder: Path) -> list[int]:

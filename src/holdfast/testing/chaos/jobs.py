@@ -6,7 +6,7 @@ import asyncio
 import os
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
@@ -14,6 +14,7 @@ from holdfast import App, JobContext
 from holdfast.clock import SystemClock
 from holdfast.ids import content_hash
 from holdfast.llm.client import LLM
+from holdfast.testing.chaos.books import Asked
 
 if TYPE_CHECKING:
     from holdfast.llm.providers.base import ProviderRequest
@@ -63,6 +64,12 @@ class Work(BaseModel):
     """How long to sleep in the middle; the job is suspended meanwhile."""
     in_child: bool = False
     """Whether the answers are joined in a child process."""
+
+
+def asked_of(_job_id: str, _kind: str, given: Any) -> Asked:
+    """Return what is known of a job from its input."""
+    work = Work.model_validate(given)
+    return Asked(name=work.name, steps=work.steps, rest_seconds=work.rest_seconds)
 
 
 def question(name: str, number: int) -> str:

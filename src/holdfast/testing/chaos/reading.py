@@ -14,11 +14,11 @@ import psycopg
 
 from holdfast.artifacts.object_store import INCOMING, key_of
 from holdfast.engine.heartbeat import heartbeat_seconds
-from holdfast.testing.chaos.books import Books, Happening, JobRow, LedgerCall, PaidCall, Process
+from holdfast.testing.chaos.books import Asked, Books, Happening, JobRow, LedgerCall, PaidCall, Process
 from holdfast.testing.chaos.fleet import processes_left
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from holdfast.testing.chaos.fleet import Life
@@ -37,8 +37,8 @@ _THEIR_LOGGERS = ("celery.", "kombu.")
 Row = tuple[Any, ...]
 
 _JOBS = """
-SELECT job_id, input, output, error, status, event_seq, calls, input_tokens, output_tokens,
-    spent_nanos, uncertain_calls, uncertain_tokens, reserved_calls, reserved_tokens
+SELECT job_id, kind, parent_id, input, output, error, status, event_seq, calls, input_tokens,
+    output_tokens, spent_nanos, uncertain_calls, uncertain_tokens, reserved_calls, reserved_tokens
 FROM jobs LEFT JOIN payloads ON payloads.job = jobs.id
 """
 _EVENTS = (
@@ -54,16 +54,24 @@ SELECT sha256 FROM artifacts UNION SELECT blob FROM checkpoints WHERE blob IS NO
 """
 
 
-async def read_books(stage: Stage, submitted: dict[str, str]) -> Books:
-    """Read everything, after all workers have left."""
+async def read_books(
+    stage: Stage, submitted: dict[str, str], asked_of: Callable[[str, str, Any], Asked]
+) -> Books:
+    """Read everything, after all processes have left.
+
+    Args:
+        stage: Where it happened.
+        submitted: See `Books`.
+        asked_of: What a job's id, kind and input say.
+    """
     left = await processes_left(stage.folder, seconds=_PROCESS_SECONDS)
     tables = await asyncio.to_thread(_read_tables, stage.store_url)
     named = {str(sha256) for (sha256,) in tables["files"]}
     unknown, missing = await asyncio.to_thread(_files, stage.artifacts, named)
     return Books(
         submitted=submitted,
-        drain_seconds=stage.options.drain_grace_seconds + 15.0,
-        jobs=[_job(row) for row in tables["jobs"]],
+        drain_seconds=stage.scene.drain_grace_seconds + 15.0,
+        jobs=[_job(row, asked_of) for row in tables["jobs"]],
         events=[_event(row, stage.wall_zero) for row in tables["events"]],
         ledger=[_call(row, stage.wall_zero) for row in tables["calls"]],
         provider=_provider(stage),
@@ -89,17 +97,16 @@ def _read_tables(url: str) -> dict[str, list[Row]]:
         return {name: connection.execute(query.encode()).fetchall() for name, query in queries.items()}
 
 
-def _job(row: Row) -> JobRow:
-    job_id, given, output, error, status, event_seq, *sums = row
-    work = json.loads(given)
+def _job(row: Row, asked_of: Callable[[str, str, Any], Asked]) -> JobRow:
+    job_id, kind, parent_id, given, output, error, status, event_seq, *sums = row
     calls, tokens_in, tokens_out, nanos, unsure, unsure_tokens, held, held_tokens = sums
     return JobRow(
         job_id=job_id,
-        name=work["name"],
+        kind=kind,
+        parent_id=parent_id,
+        asked=asked_of(job_id, kind, json.loads(given)),
         status=status,
         event_seq=event_seq,
-        steps=work["steps"],
-        rest_seconds=work["rest_seconds"],
         output=None if output is None else json.loads(output),
         error_code=None if error is None else json.loads(error)["code"],
         calls=calls,
@@ -157,7 +164,7 @@ def _provider(stage: Stage) -> list[PaidCall]:
             input_tokens=record.input_tokens,
             output_tokens=record.output_tokens,
         )
-        for record in stage.provider.journal.records
+        for record in stage.scene.provider.journal.records
     ]
 
 
@@ -180,7 +187,7 @@ def _process(life: Life, stage: Stage) -> Process:
 
 def _silences(stage: Stage) -> list[tuple[float, float]]:
     """Return when the store was away for so long that no worker could renew its lease in time."""
-    lease_seconds = stage.options.lease_seconds
+    lease_seconds = stage.scene.lease_seconds
     longest = lease_seconds - heartbeat_seconds(lease_seconds) - _RECONNECT_SECONDS
     return [
         (outage.began, outage.ended)

@@ -3,28 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
-
-import psycopg
 
 from holdfast.errors import StoreError
 from holdfast.testing.chaos import jobs, schedule
 from holdfast.testing.chaos.auditor import audit, calls_at_blows
+from holdfast.testing.chaos.ending import ended
 from holdfast.testing.chaos.faults import Faults
 from holdfast.testing.chaos.jobs import Work
+from holdfast.testing.chaos.options import scene_of
 from holdfast.testing.chaos.reading import read_books
 from holdfast.testing.chaos.stage import open_stage
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from holdfast.testing.chaos.books import Books
+    from holdfast.testing.chaos.options import Options
     from holdfast.testing.chaos.schedule import Fault
-    from holdfast.testing.chaos.stage import Options, Stage
+    from holdfast.testing.chaos.stage import Stage
 
 _POLL_SECONDS = 0.25
 _AT_ONCE_SHARE = 0.5
@@ -73,19 +73,19 @@ async def run_chaos(options: Options, faults: Sequence[Fault], folder: Path) -> 
         folder: Empty; logs, the provider's journal and artifacts are left there.
     """
     began = time.monotonic()
-    async with open_stage(options, folder) as stage:
-        stage.fleet.give(schedule.STEPPED_WORKER, **{jobs.CLOCK_VARIABLE: str(stage.clock_file)})
+    async with open_stage(scene_of(options, folder), folder) as stage:
         stage.fleet.start()
         bringing = Faults(stage)
         works = work_of(options)
         async with asyncio.TaskGroup() as group:
-            group.create_task(_submit(stage, works))
+            group.create_task(_submit(stage, works, options.seconds))
             group.create_task(bringing.bring_about(faults))
         healed = time.monotonic()
-        late = await _ended(stage, len(works))
-        ended = time.monotonic()
+        late = await ended(stage.store_url, still_seconds=options.still_seconds)
+        all_ended = time.monotonic()
         await stage.fleet.leave()
-        books = await read_books(stage, {f"{work.name}": jobs.output(work) for work in works})
+        outputs = {work.name: jobs.output(work) for work in works}
+        books = await read_books(stage, outputs, jobs.asked_of)
     findings = ([late] if late else []) + audit(books)
     return Outcome(
         options=options,
@@ -94,7 +94,7 @@ async def run_chaos(options: Options, faults: Sequence[Fault], folder: Path) -> 
         books=books,
         done=bringing.log,
         seconds=time.monotonic() - began,
-        end_seconds=ended - healed,
+        end_seconds=all_ended - healed,
     )
 
 
@@ -111,9 +111,9 @@ def work_of(options: Options) -> list[Work]:
     ]
 
 
-async def _submit(stage: Stage, works: Sequence[Work]) -> None:
+async def _submit(stage: Stage, works: Sequence[Work], seconds: float) -> None:
     at_once = round(len(works) * _AT_ONCE_SHARE)
-    gap = 0.9 * stage.options.seconds / max(1, len(works) - at_once)
+    gap = 0.9 * seconds / max(1, len(works) - at_once)
     for number, work in enumerate(works):
         await asyncio.sleep(max(0.0, (number - at_once) * gap - stage.now()))
         kind = "chaos.fan" if number % 2 else "chaos.line"
@@ -125,54 +125,3 @@ async def _submit(stage: Stage, works: Sequence[Work]) -> None:
                 await asyncio.sleep(_POLL_SECONDS)
             else:
                 stage.job_ids[work.name] = job.job_id
-
-
-@dataclass(frozen=True, slots=True)
-class _Standing:
-    """How far the jobs are."""
-
-    left: int
-    """Jobs that have not ended."""
-    steps: int
-    """Steps with a stored result: they become more as long as jobs move, and there is an end to them."""
-    ghosts: int
-    """Workers whose process is gone and that are still known."""
-
-
-async def _ended(stage: Stage, count: int) -> str | None:
-    """Wait until all jobs have ended, or tell which have not.
-
-    As long as something moves it is waited for: how long that takes is the machine's business.
-    """
-    patience = stage.options.still_seconds
-    standing, moved_at = _Standing(count, 0, 0), time.monotonic()
-    while time.monotonic() < moved_at + patience:
-        with contextlib.suppress(psycopg.OperationalError):
-            found = await asyncio.to_thread(_look, stage.store_url)
-            # A worker that was killed last is signed off once its lease is over, by those that live.
-            if not found.left and not found.ghosts:
-                return None
-            if found != standing:
-                standing, moved_at = found, time.monotonic()
-        await asyncio.sleep(_POLL_SECONDS)
-    if not standing.left:
-        return f"a worker that is gone was still known {patience:g} s after everything had ended"
-    return f"{standing.left} of {count} jobs have not ended, and nothing has moved for {patience:g} s"
-
-
-def _look(url: str) -> _Standing:
-    with psycopg.connect(url, autocommit=True) as connection:
-        left, steps = connection.execute(
-            "SELECT (SELECT COUNT(*) FROM jobs WHERE finished_at IS NULL),"
-            " (SELECT COUNT(*) FROM checkpoints WHERE finished = 1)"
-        ).fetchall()[0]
-        workers = connection.execute("SELECT pid FROM workers").fetchall()
-    return _Standing(left, steps, sum(_is_gone(pid) for (pid,) in workers))
-
-
-def _is_gone(pid: int) -> bool:
-    try:
-        # Empty for a process that has ended and that nobody has asked for its status yet.
-        return not Path(f"/proc/{pid}/cmdline").read_bytes()
-    except OSError:
-        return True

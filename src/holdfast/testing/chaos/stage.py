@@ -1,4 +1,4 @@
-"""Where a chaos run takes place: real servers, a provider, a client and a fleet of workers."""
+"""Where a run takes place: real servers, a provider, a client and a fleet of processes."""
 
 from __future__ import annotations
 
@@ -12,20 +12,21 @@ from typing import TYPE_CHECKING, TypeVar
 
 from holdfast import App
 from holdfast.settings import Settings
-from holdfast.testing.chaos import jobs
 from holdfast.testing.chaos.books import Outage
 from holdfast.testing.chaos.fleet import Fleet
-from holdfast.testing.provider import ProviderBehaviour, ProviderSimulator
 from holdfast.testing.servers.base import Server
 from holdfast.testing.servers.postgres import Postgres
 from holdfast.testing.servers.rabbitmq import RabbitMQ
 from holdfast.testing.servers.redis import Redis
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
     from pathlib import Path
 
     from holdfast.engine.client import JobClient
+    from holdfast.engine.registry import Registry
+    from holdfast.testing.chaos.fleet import Post
+    from holdfast.testing.provider import ProviderSimulator
 
 BROKERS: dict[str, type[Redis | RabbitMQ] | None] = {
     "redis": Redis,
@@ -34,45 +35,39 @@ BROKERS: dict[str, type[Redis | RabbitMQ] | None] = {
 }
 
 _DATABASE = "chaos"
+_QUEUE_PREFIX = "chaos."
 
 AnyServer = TypeVar("AnyServer", bound=Server)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
-    """How large a run is; times in seconds."""
+class Scene:
+    """What is to be on a stage; times in seconds."""
 
-    broker: str = "redis"
+    broker: str
     """`redis`, `rabbitmq`, or `none`: workers then look into the store."""
-    seconds: float = 300.0
-    """How long things go wrong."""
-    workers: int = 3
-    jobs: int = 200
-    steps: int = 20
-    concurrency: int = 8
-    """Jobs that each worker runs at once."""
-    call_seconds: float = 2.0
-    """How long the provider takes on average."""
-    lease_seconds: float = 5.0
-    gap_seconds: float = 5.0
-    """Between faults, on average."""
-    drain_grace_seconds: float = 15.0
+    provider: ProviderSimulator
+    """Who answers model calls; it is opened with the stage."""
+    registry: Registry
+    """The kinds of jobs."""
+    posts: Sequence[Post]
+    lease_seconds: float
+    drain_grace_seconds: float
     """How long steps may go on in a worker that leaves."""
-    still_seconds: float = 60.0
-    """How long nothing may move while jobs are left, once nothing goes wrong any more."""
+    environment: Mapping[str, str]
+    """Of all processes, beside what leads them to the servers."""
 
 
 @dataclass(slots=True, kw_only=True)
 class Stage:
     """All parts of a run."""
 
-    options: Options
+    scene: Scene
     folder: Path
     store: Postgres
     broker: Redis | RabbitMQ | None
     app: App
     client: JobClient
-    provider: ProviderSimulator
     fleet: Fleet
     zero: float
     """`time.monotonic` when the run began."""
@@ -94,11 +89,6 @@ class Stage:
         """Where artifacts lie."""
         return self.folder / "artifacts"
 
-    @property
-    def clock_file(self) -> Path:
-        """Holds by how many seconds the stepped worker's clock is wrong."""
-        return self.folder / "clock"
-
     def now(self) -> float:
         """Return seconds since the run began."""
         return time.monotonic() - self.zero
@@ -115,45 +105,42 @@ class Stage:
             self.outages.append(Outage(server=name, began=began, ended=self.now()))
 
 
+def clock_file(folder: Path) -> Path:
+    """Return the file that holds by how many seconds the stepped worker's clock is wrong."""
+    return folder / "clock"
+
+
 @asynccontextmanager
-async def open_stage(options: Options, folder: Path) -> AsyncIterator[Stage]:
-    """Start everything but the workers; whatever is still there at the end is killed."""
-    broker_type = BROKERS[options.broker]
+async def open_stage(scene: Scene, folder: Path) -> AsyncIterator[Stage]:
+    """Start everything but the fleet; whatever is still there at the end is killed."""
+    broker_type = BROKERS[scene.broker]
     async with contextlib.AsyncExitStack() as stack:
         # Killed servers lose nothing without fsync: only a crash of the machine would.
         store = await _started(stack, Postgres(fsync=False))
         broker = None if broker_type is None else await _started(stack, broker_type())
         url = await asyncio.to_thread(store.create_database, _DATABASE)
         provider_zero = time.monotonic()
-        provider = await stack.enter_async_context(
-            ProviderSimulator(
-                ProviderBehaviour(),
-                writer=jobs.SlowWriter(options.call_seconds),
-                journal_path=folder / "provider.jsonl",
-            )
-        )
+        provider = await stack.enter_async_context(scene.provider)
         settings = Settings(
             store=url,
             artifacts=str(folder / "artifacts"),
             home=folder / "home",
             provider="scripted",
             broker=None if broker is None else broker.url,
-            queue_prefix="chaos.",
+            queue_prefix=_QUEUE_PREFIX,
         )
         app = App(settings)
-        app.registry = jobs.app.registry
+        app.registry = scene.registry
         client = await stack.enter_async_context(app.client())
-        environment = _environment(options, settings, provider.base_url)
-        fleet = Fleet(folder, options.workers, environment, concurrency=options.concurrency)
+        fleet = Fleet(folder, scene.posts, _environment(scene, settings, provider.base_url))
         stack.push_async_callback(fleet.end)
         yield Stage(
-            options=options,
+            scene=scene,
             folder=folder,
             store=store,
             broker=broker,
             app=app,
             client=client,
-            provider=provider,
             fleet=fleet,
             zero=time.monotonic(),
             wall_zero=time.time(),
@@ -167,28 +154,27 @@ async def _started(stack: contextlib.AsyncExitStack, server: AnyServer) -> AnySe
     return server
 
 
-def _environment(options: Options, settings: Settings, provider_url: str) -> dict[str, str]:
+def _environment(scene: Scene, settings: Settings, provider_url: str) -> dict[str, str]:
     clean = {
         name: value
         for name, value in os.environ.items()
-        if not name.startswith(("HOLDFAST_", "OPENAI_"))
+        if not name.startswith(("HOLDFAST_", "OPENAI_", "STRIPE_"))
     }
     if settings.broker is not None:
         clean["HOLDFAST_BROKER"] = settings.broker.get_secret_value()
     return {
         **clean,
-        "HOLDFAST_APP": f"{jobs.__name__}:app",
         "HOLDFAST_HOME": str(settings.home),
         "HOLDFAST_STORE": settings.store,
         "HOLDFAST_ARTIFACTS": settings.artifacts,
         "HOLDFAST_QUEUE_PREFIX": settings.queue_prefix,
-        "HOLDFAST_LEASE_SECONDS": str(options.lease_seconds),
-        "HOLDFAST_DRAIN_GRACE_SECONDS": str(options.drain_grace_seconds),
+        "HOLDFAST_LEASE_SECONDS": str(scene.lease_seconds),
+        "HOLDFAST_DRAIN_GRACE_SECONDS": str(scene.drain_grace_seconds),
         "HOLDFAST_LOG_FORMAT": "json",
         "HOLDFAST_LOG_LEVEL": "info",
         "HOLDFAST_OPENAI_BASE_URL": provider_url,
         "HOLDFAST_OPENAI_API_KEY": "none",
         "HOLDFAST_REQUESTS_PER_MINUTE": "1000000",
         "HOLDFAST_TOKENS_PER_MINUTE": "1000000000",
-        jobs.CLOCK_VARIABLE: "",
+        **scene.environment,
     }

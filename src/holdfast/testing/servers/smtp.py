@@ -9,6 +9,7 @@ import ssl
 import subprocess
 import tempfile
 import threading
+import time
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from email import policy
@@ -80,7 +81,7 @@ class Fault:
     """How many times more it strikes; None: each time."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Delivery:
     """An e-mail that the server has taken, with what the client said around it."""
 
@@ -94,6 +95,10 @@ class Delivery:
     """Who had logged in."""
     greeted_as: str
     """What the client called itself."""
+    at: float = field(default_factory=time.monotonic)
+    """When it was taken, by `time.monotonic`."""
+    answered: bool = False
+    """Whether the client was told so."""
 
     @property
     def message(self) -> EmailMessage:
@@ -320,18 +325,19 @@ class _Conversation(SMTP):
         """Keep an e-mail and return the answer."""
         if answer := await self.struck(At.CONTENT):
             return answer
-        self._server.keep(
-            Delivery(
-                content=bytes(envelope.original_content or b""),
-                sender=envelope.mail_from or "",
-                to=tuple(envelope.rcpt_tos),
-                options=tuple(envelope.mail_options),
-                encrypted=bool(session.ssl) or self._server.encryption is Encryption.TLS,
-                user=self._server.user if session.authenticated else None,
-                greeted_as=session.host_name or "",
-            )
+        delivery = Delivery(
+            content=bytes(envelope.original_content or b""),
+            sender=envelope.mail_from or "",
+            to=tuple(envelope.rcpt_tos),
+            options=tuple(envelope.mail_options),
+            encrypted=bool(session.ssl) or self._server.encryption is Encryption.TLS,
+            user=self._server.user if session.authenticated else None,
+            greeted_as=session.host_name or "",
         )
-        return await self.struck(At.TAKEN) or "250 2.0.0 taken"
+        self._server.keep(delivery)
+        answer = await self.struck(At.TAKEN) or "250 2.0.0 taken"
+        delivery.answered = answer.startswith("2")
+        return answer
 
     async def struck(self, at: At) -> str | None:
         """Let a fault happen; return what to answer instead, if that is what it is."""
