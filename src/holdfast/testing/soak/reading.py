@@ -47,9 +47,9 @@ _MICROS = 1_000_000
 _ORDERS = """
 SELECT order_id, product, amount_cents, payment, session_id, paid_cents, paid_at, refunded_cents,
     refunded_at, job_id
-FROM orders
+FROM shop_orders
 """
-_NOTED = "SELECT event_id, order_id, outcome FROM payment_events"
+_NOTED = "SELECT event_id, order_id, outcome FROM shop_payment_events"
 _OPEN_ROWS = """
 SELECT job_id, 'its input' AS what, input AS text FROM jobs JOIN payloads ON payloads.job = jobs.id
 WHERE kind IN ('{order}', '{mail}')

@@ -1,11 +1,13 @@
 """One order, one job: made once, told once, whatever happens in between."""
 
 import dataclasses
+import threading
 from datetime import timedelta
 
 import pytest
 
 from holdfast.apps.reports.orders import desk, fulfilment
+from holdfast.apps.reports.orders.mail import sending
 from holdfast.apps.reports.orders.mail.base import SCHEDULE
 from holdfast.apps.reports.orders.models import MailSort, OrderStatus
 from holdfast.apps.reports.orders.state import view_of
@@ -52,6 +54,22 @@ async def test_paid_order_is_made_and_told_of_once(harness, shop, postbox):
     assert EMAIL.encode() not in job.input + (job.output or b"")
     ready = next(mail for mail in postbox.taken if "Ready" in mail.subject)
     assert f"/orders/{order.order_id}/files/life_clarity?token=" in ready.text
+
+
+async def test_email_is_written_beside_the_event_loop(shop, postbox, monkeypatch):
+    """The first one of a process compiles templates; jobs beside it must not stand still meanwhile."""
+    order = await ordered(shop)
+    compose, threads = sending.compose, []
+
+    def compose_somewhere(*arguments, **options):
+        threads.append(threading.current_thread())
+        return compose(*arguments, **options)
+
+    monkeypatch.setattr(sending, "compose", compose_somewhere)
+    await sending.send_mail(shop, order.order_id, MailSort.CONFIRMATION)
+
+    assert len(threads) == len(postbox.taken) == 1
+    assert threads != [threading.current_thread()]
 
 
 async def test_repeated_news_of_a_payment_makes_no_second_job(harness, shop, postbox):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import TYPE_CHECKING
 
@@ -44,7 +45,10 @@ async def send_mail(shop: Shop, order_id: str, sort: MailSort, again: str | None
         eta_seconds=(await expected_time(shop, order.product)).total_seconds(),
         test=shop.mode == "test",
     )
-    mail = compose(sort, facts, to=details.email, sender=shop.mailer.sender, again=again)
+    # In a thread: the first one of a process reads and compiles the templates.
+    mail = await asyncio.to_thread(
+        compose, sort, facts, to=details.email, sender=shop.mailer.sender, again=again
+    )
     try:
         await shop.mailer.send(mail)
     except MailRefusedError as error:
