@@ -205,6 +205,20 @@ class OrderSuite(OrderFixtures):
             with pytest.raises(InvalidInputError, match="order list must be 1 to 1000"):
                 await ids(limit=limit)
 
+    async def test_age_tells_the_newest_whatever_the_ids_are(self, shop: Shop) -> None:
+        """Most ids are derived from what the customer has sent, and tell no time."""
+        for age, number in enumerate((2, 5, 1, 4)):
+            await shop.order(number, created_at=AT - age * timedelta(hours=1))
+
+        async def ids(**query: Any) -> list[str]:
+            found = await shop.orders.list_orders(OrderQuery(**query))
+            return [each.order_id.removeprefix("order_") for each in found]
+
+        assert await ids() == ["2", "5", "1", "4"]
+        assert await ids(subject="customer_1", limit=2) == ["2", "5"]
+        assert await ids(product="horoscope", before="order_5") == ["1", "4"]
+        assert await ids(before="order_none") == []
+
     async def test_note_and_outcome_are_kept(self, shop: Shop) -> None:
         await shop.order()
 

@@ -9,7 +9,8 @@ import pytest
 from holdfast.apps.reports.orders import desk, fulfilment
 from holdfast.apps.reports.orders.mail import sending
 from holdfast.apps.reports.orders.mail.base import SCHEDULE
-from holdfast.apps.reports.orders.models import MailSort, OrderStatus
+from holdfast.apps.reports.orders.mail.sending import send_mail
+from holdfast.apps.reports.orders.models import ORDER_KIND, MailSort, OrderInput, OrderStatus
 from holdfast.apps.reports.orders.state import view_of
 from holdfast.errors import FatalError, MailRefusedError, MailUnavailableError, OrderStateError
 from holdfast.model import JobStatus
@@ -241,3 +242,61 @@ async def test_order_keeps_its_end_when_its_jobs_are_deleted(harness, shop):
     view = await view_of(shop, await desk.require_order(shop, order.order_id))
     assert view.status is OrderStatus.READY
     assert view.parts[0].pages is None
+
+
+async def test_only_its_own_job_serves_an_order(harness, shop, postbox):
+    """A fork, or a job of somebody's own making, makes and tells nothing a second time."""
+    order = await ordered(shop)
+    unpaid = await harness.submit(ORDER_KIND, OrderInput(order_id=order.order_id))
+    await harness.start_worker()
+    refused = [await harness.end_of(unpaid)]
+    taken = await paid(shop, order)
+    await harness.end_of(job_of(taken))
+    fork = await harness.client.fork(job_of(taken))
+    refused.append(await harness.end_of(fork.job_id))
+
+    assert [failure_code(job) for job in refused] == ["order_state"] * 2
+    assert len(postbox.taken) == 2
+
+
+async def test_retry_that_meets_a_refund_makes_and_tells_nothing(
+    harness, shop, postbox, desk_errors, desk_batches
+):
+    desk_errors("identity", FatalError("the stars are out"))
+    order = await ordered(shop)
+    taken = await paid(shop, order)
+    await harness.start_worker()
+    await harness.end_of(job_of(taken))
+    told, written = len(postbox.taken), desk_batches()
+    await desk.flag_refund(shop, order.order_id)
+
+    await harness.client.retry(job_of(taken))
+    job = await harness.end_of(job_of(taken))
+
+    assert failure_code(job) == "order_state"
+    assert (len(postbox.taken), desk_batches()) == (told, written)
+
+
+async def test_mail_that_was_overtaken_is_not_sent(harness, shop, postbox, desk_errors):
+    desk_errors("identity", FatalError("the stars are out"))
+    order = await ordered(shop)
+    taken = await paid(shop, order)
+    await harness.start_worker()
+    await harness.end_of(job_of(taken))
+    told = len(postbox.taken)
+    await desk.retry_order(shop, order.order_id)
+    await harness.end_of(job_of(taken))
+
+    with pytest.raises(OrderStateError, match="'ready'"):
+        await desk.resend_mail(shop, order.order_id, MailSort.FAILED)
+    with pytest.raises(OrderStateError, match="'ready'"):
+        await send_mail(shop, order.order_id, MailSort.FAILED)
+    await desk.flag_refund(shop, order.order_id)
+    with pytest.raises(OrderStateError, match="'refunded'"):
+        await send_mail(shop, order.order_id, MailSort.READY)
+
+    assert len(postbox.taken) == told + 1
+
+
+def failure_code(job) -> str:
+    return job.error.code
