@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from holdfast.apps.reports.orders import desk, fulfilment
-from holdfast.apps.reports.orders.mail import sending
+from holdfast.apps.reports.orders.mail import messages, sending
 from holdfast.apps.reports.orders.mail.base import SCHEDULE
 from holdfast.apps.reports.orders.mail.sending import send_mail
 from holdfast.apps.reports.orders.models import ORDER_KIND, MailSort, OrderInput, OrderStatus
@@ -60,11 +60,11 @@ async def test_paid_order_is_made_and_told_of_once(harness, shop, postbox):
 async def test_email_is_written_beside_the_event_loop(shop, postbox, monkeypatch):
     """The first one of a process compiles templates; jobs beside it must not stand still meanwhile."""
     order = await ordered(shop)
-    compose, threads = sending.compose, []
+    threads: list[threading.Thread] = []
 
     def compose_somewhere(*arguments, **options):
         threads.append(threading.current_thread())
-        return compose(*arguments, **options)
+        return messages.compose(*arguments, **options)
 
     monkeypatch.setattr(sending, "compose", compose_somewhere)
     await sending.send_mail(shop, order.order_id, MailSort.CONFIRMATION)
@@ -299,4 +299,4 @@ async def test_mail_that_was_overtaken_is_not_sent(harness, shop, postbox, desk_
 
 
 def failure_code(job) -> str:
-    return job.error.code
+    return str(job.error.code)
