@@ -317,3 +317,19 @@ def test_kinds_that_say_nothing_of_their_steps_are_not_held_to_any():
     happen(books, 3, until=70.0)
 
     assert audit_work(books) == []
+
+
+def test_parent_counts_what_its_children_have_used():
+    books = good_books()
+    job(books, parent_id="job_0")
+    parent = replace(
+        books.jobs[0], job_id="job_0", parent_id=None, asked=Asked(name="job_0"), event_seq=3
+    )
+    books.jobs.append(parent)
+    told = ("job.queued", "attempt.started", "job.completed")
+    books.events += [event(seq, kind, "job_0", epoch=1) for seq, kind in enumerate(told, start=1)]
+    assert audit_work(books) == []
+
+    books.jobs[1] = replace(parent, calls=0)
+
+    assert audit_work(books) == ["job_0 says calls = 0, its ledger sums up to 2"]

