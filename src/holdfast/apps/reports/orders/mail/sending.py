@@ -9,7 +9,8 @@ from holdfast.apps.reports.orders.mail.messages import MailFacts, MailPart, comp
 from holdfast.apps.reports.orders.models import decode_details
 from holdfast.apps.reports.orders.parts import parts_of, sold_product
 from holdfast.apps.reports.orders.state import expected_time
-from holdfast.errors import MailRefusedError, OrderNotFoundError
+from holdfast.errors import MailRefusedError, OrderNotFoundError, OrderStateError
+from holdfast.store.orders import Payment
 
 if TYPE_CHECKING:
     from holdfast.apps.reports.orders.models import MailEnd, MailSort
@@ -28,10 +29,13 @@ async def send_mail(shop: Shop, order_id: str, sort: MailSort, again: str | None
     Raises:
         MailUnavailableError: It may be taken later.
         OrderNotFoundError: The order has been erased.
+        OrderStateError: It was given back: that ends its job, but maybe not before this.
     """
     order = await shop.orders.find_order(order_id)
     if order is None:
         raise OrderNotFoundError(order_id=order_id)
+    if order.payment is Payment.REFUNDED:
+        raise OrderStateError(order_id=order_id, status="refunded", action="be written about")
     details = decode_details(order.details)
     facts = MailFacts(
         order_id=order_id,
