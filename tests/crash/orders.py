@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from holdfast.apps.reports.orders import desk
 from holdfast.apps.reports.orders.mail.messages import message_id_of
 from holdfast.apps.reports.orders.models import MailSort, OrderDetails
-from holdfast.apps.reports.orders.payments.test_mode import PaymentAct, TestPayments
+from holdfast.apps.reports.orders.payments.test_mode import PaymentAct
 from holdfast.apps.reports.orders.shop import Shop
-from holdfast.store.orders import Order, OrderQuery, Payment, Taken
+from holdfast.store.orders import OrderQuery, Payment
 from holdfast.testing.crash import MortalMailer
 from tests.apps.reports.conftest import report_request
-from tests.apps.reports.orders.conftest import EMAIL, Postbox, make_shop
+from tests.apps.reports.orders.conftest import EMAIL, Postbox, make_shop, told
 from tests.crash.world import Ending, Hands, Scenario
 
 
@@ -67,12 +67,3 @@ def shop_of(hands: Hands) -> Shop:
     """Return the shop as a life has it."""
     mailer = MortalMailer(Postbox(), hands.life, hands.mails, number=hands.number)
     return make_shop(hands.orders, hands.client, mailer, hands.clock)
-
-
-async def told(shop: Shop, order: Order, act: PaymentAct) -> Taken:
-    """Take the webhook of an act, as the payment service would send it."""
-    assert isinstance(shop.payments, TestPayments)
-    body = shop.payments.event_for(order, act)
-    taken = await desk.take_webhook(shop, body, shop.payments.sign(body))
-    assert taken is not None
-    return taken

@@ -317,6 +317,16 @@ class OrderSuite(OrderFixtures):
         assert (taken.outcome, taken.job) == (PaymentOutcome.APPLIED, None)
         assert (await shop.store.get_job(lease.job_id)).status is status
 
+    async def test_refund_without_an_amount_is_all_that_was_paid(self, shop: Shop) -> None:
+        """An operator tells it so, who need not know of a discount."""
+        await shop.order()
+        await shop.tell(paid(paid_cents=PRICE - 100))
+
+        taken = await shop.tell(event("evt_operator", PaymentNews.REFUNDED, session_id=None))
+
+        assert taken.order is not None
+        assert (taken.order.payment, taken.order.refunded_cents) == (Payment.REFUNDED, PRICE - 100)
+
     async def test_refund_before_the_payment_holds(self, shop: Shop) -> None:
         await shop.order(payment_id="pi_1")
 
@@ -344,6 +354,16 @@ class OrderSuite(OrderFixtures):
         assert other.outcome is late.outcome is PaymentOutcome.APPLIED
         assert late.job is not None
         assert repeated.outcome is PaymentOutcome.REPEATED
+
+    async def test_event_of_an_order_is_no_news_of_another(self, shop: Shop) -> None:
+        """An event's id stands for one piece of news, whatever it is said to be about later."""
+        await shop.order()
+        taken = await shop.tell(paid())
+
+        again = await shop.tell(paid(number=2), 2)
+
+        assert (again.outcome, again.order, again.job) == (PaymentOutcome.REPEATED, None, None)
+        assert await shop.orders.find_order("order_1") == taken.order
 
     async def test_order_is_found_by_what_the_event_knows(self, shop: Shop) -> None:
         await shop.order(session_id="cs_1", payment_id="pi_1")

@@ -11,7 +11,7 @@ from holdfast.apps.reports.orders.fulfilment import register_orders
 from holdfast.apps.reports.orders.links import Links
 from holdfast.apps.reports.orders.mail.base import Mail, Mailer, parse_sender
 from holdfast.apps.reports.orders.models import OrderDetails
-from holdfast.apps.reports.orders.payments.test_mode import TestPayments
+from holdfast.apps.reports.orders.payments.test_mode import PaymentAct, TestPayments
 from holdfast.apps.reports.orders.shop import Shop
 from holdfast.apps.reports.terms import load_terms
 from holdfast.clock import Clock
@@ -105,6 +105,15 @@ async def paid(shop: Shop, order: Order, event_id: str = "evt_paid") -> Taken:
         paid_cents=order.amount_cents,
     )
     return await desk.take_event(shop, event)
+
+
+async def told(shop: Shop, order: Order, act: PaymentAct) -> Taken:
+    """Take the webhook of an act, as the payment service would send it."""
+    assert isinstance(shop.payments, TestPayments)
+    body = shop.payments.event_for(order, act)
+    taken = await desk.take_webhook(shop, body, shop.payments.sign(body))
+    assert taken is not None
+    return taken
 
 
 def job_of(taken: Taken) -> str:

@@ -195,6 +195,33 @@ async def test_refund_ends_what_is_under_way_and_no_report_is_announced(
             await verb
 
 
+async def test_refund_at_the_last_moment_lets_no_report_be_announced(
+    harness, shop, postbox, monkeypatch
+):
+    """It is on record before the e-mail is written, whether or not the worker knows of it yet."""
+    order = await ordered(shop)
+    refund = PaymentEvent(
+        event_id="evt_r",
+        news=PaymentNews.REFUNDED,
+        order_id=order.order_id,
+        refunded_cents=order.amount_cents,
+    )
+    keep_outcome = shop.orders.set_outcome
+
+    async def keep_and_give_back(order_id: str, outcome: str | None) -> None:
+        await keep_outcome(order_id, outcome)
+        await shop.orders.take_payment(refund, None)
+
+    monkeypatch.setattr(shop.orders, "set_outcome", keep_and_give_back)
+    taken = await paid(shop, order)
+    await harness.start_worker()
+
+    await harness.end_of(job_of(taken))
+
+    assert await status_of(shop, order) is OrderStatus.REFUNDED
+    assert postbox.subjects in (["[Test] Your order"], [])
+
+
 async def test_refund_that_comes_before_the_payment_starts_nothing(harness, shop):
     order = await ordered(shop)
     refund = PaymentEvent(

@@ -242,7 +242,6 @@ async def flag_refund(shop: Shop, order_id: str, note: str | None = None) -> Ord
         event_id=new_id("operator"),
         news=PaymentNews.REFUNDED,
         order_id=order.order_id,
-        refunded_cents=order.paid_cents,
     )
     taken = await take_event(shop, event)
     return taken.order or order

@@ -99,7 +99,8 @@ async def write_to_customer(job: JobContext, order_id: str, sort: MailSort) -> M
     try:
         end = await job.step(f"mail/{sort}", send_mail, shop, order_id, sort, retry=SCHEDULE)
     except StepFailedError:
-        # For days the server took nothing. A later attempt of the job would try again.
+        # For days the server took nothing, or the order was given back just now. A later attempt of
+        # the job would try again.
         end = "undelivered"
     if end == "undelivered":
         job.emit(UNDELIVERED, sort=sort.value)
