@@ -17,10 +17,9 @@ from holdfast.apps.reports.sample import write_report_sample
 from holdfast.engine.registry import Registry
 from holdfast.errors import FatalError
 from holdfast.llm import agents as _agents  # noqa: F401 - takes longer to import than a life is given
-from holdfast.llm.providers.base import ProviderRequest
 from holdfast.model import JobStatus
 from holdfast.store.orders import Payment
-from tests.apps.reports.conftest import asked_of, facts, quick_print, quick_sky
+from tests.apps.reports.conftest import facts, quick_print, quick_sky
 from tests.crash.conftest import Enumerate
 from tests.crash.orders import OrderScenario
 
@@ -88,20 +87,20 @@ async def test_order_that_fails_is_told_of_once_at_whatever_its_worker_dies(
     await enumerate_crashes(scenario, sample=8)
 
 
-async def test_order_given_back_while_it_is_written_is_never_announced(
-    order, enumerate_crashes: Enumerate
+async def test_order_given_back_while_it_is_made_is_never_announced(
+    order, enumerate_crashes: Enumerate, monkeypatch: pytest.MonkeyPatch
 ):
     """Its job ends, once, whether the worker dies before or after the refund is on record."""
 
-    async def write(request: ProviderRequest) -> str:
-        if asked_of(request)["batch"] == "growth":
-            await asyncio.Event().wait()
-        return write_report_sample(request)
+    async def stand_still(*_: object) -> None:
+        await asyncio.Event().wait()
 
-    others = {f"life_clarity: write/{agent}/1" for agent in ("identity", "emotional", "career")}
+    monkeypatch.setattr(product, "print_document", stand_still)
+    agents = ("identity", "emotional", "career", "growth")
     scenario = order(
-        writer=write,
-        cancel_after=frozenset({"mail/confirmation", *others}),
+        cancel_after=frozenset(
+            {"mail/confirmation", *(f"life_clarity: write/{agent}/1" for agent in agents)}
+        ),
         ends=JobStatus.CANCELLED,
         mails=frozenset({MailSort.CONFIRMATION}),
         payment=Payment.REFUNDED,
