@@ -9,6 +9,7 @@ import pytest
 from holdfast.apps.reports.orders import desk, fulfilment
 from holdfast.apps.reports.orders.mail import sending
 from holdfast.apps.reports.orders.mail.base import SCHEDULE
+from holdfast.apps.reports.orders.mail.messages import compose
 from holdfast.apps.reports.orders.models import MailSort, OrderStatus
 from holdfast.apps.reports.orders.state import view_of
 from holdfast.errors import FatalError, MailRefusedError, MailUnavailableError, OrderStateError
@@ -59,7 +60,7 @@ async def test_paid_order_is_made_and_told_of_once(harness, shop, postbox):
 async def test_email_is_written_beside_the_event_loop(shop, postbox, monkeypatch):
     """The first one of a process compiles templates; jobs beside it must not stand still meanwhile."""
     order = await ordered(shop)
-    compose, threads = sending.compose, []
+    threads = []
 
     def compose_somewhere(*arguments, **options):
         threads.append(threading.current_thread())
