@@ -125,6 +125,14 @@ def test_table_of_orders_tells_status_and_price_and_nothing_personal(shop):
         assert word not in table.out + of_one.out
 
 
+def test_ids_are_shown_in_full_on_a_narrow_terminal(shop, monkeypatch):
+    order_id = order("personal_horoscope", pay=False)
+    monkeypatch.setenv("COLUMNS", "80")
+
+    assert order_id in shop("orders", "list").out
+    assert order_id in shop("orders", "show", order_id).out
+
+
 def test_list_is_narrowed_by_product_payment_and_page(shop):
     ready, waiting = order(), order("bundle", pay=False)
 

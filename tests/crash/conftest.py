@@ -6,12 +6,12 @@ import random
 import shutil
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import pytest
 
 from holdfast.store.sqlite_store import SqliteStore
-from holdfast.testing.crash import CrashPoint
+from holdfast.testing.crash import CrashPoint, Place
 from tests.crash.world import Ending, Scenario, World, audit, describe
 
 FULL = os.environ.get("HOLDFAST_CRASH", "") == "full"
@@ -19,7 +19,7 @@ SEED = int(os.environ.get("HOLDFAST_SEED", "0")) or random.SystemRandom().randra
 ONLY = [point.strip() for point in os.environ.get("HOLDFAST_CRASH_AT", "").split(",") if point]
 """Moments such as `before write 12`, to look at one that failed."""
 
-Place = Literal["write", "call"]
+PLACES: tuple[Place, ...] = get_args(Place)
 MOMENTS: tuple[Literal["before", "after"], ...] = ("before", "after")
 Enumerate = Callable[..., Awaitable[list[Ending]]]
 
@@ -44,12 +44,11 @@ def template(tmp_path_factory) -> Path:
 
 def points_of(ending: Ending, sample: int) -> list[CrashPoint]:
     """Return the moments of an undisturbed life: all, or every so-and-so-many from a drawn one on."""
-    life = ending.lives[0]
-    counts: dict[Place, int] = {"call": life.calls, "write": len(life.writes)}
+    acts = ending.lives[0].acts
     every = [
         CrashPoint(at=at, number=number, when=when)
-        for at, count in counts.items()
-        for number in range(1, count + 1)
+        for at in PLACES
+        for number in range(1, acts[at] + 1)
         for when in MOMENTS
     ]
     if ONLY:
@@ -98,13 +97,13 @@ def _tell(
     points: Sequence[CrashPoint],
     endings: Sequence[Ending],
 ) -> None:
-    life = undisturbed.lives[0]
+    acts = undisturbed.lives[0].acts
     crashed = sum(len(ending.lives) > 1 for ending in endings)
     repeated = sum(len(ending.log.repeated()) for ending in endings)
     doubted = sum(call.status.repeats for ending in endings for call in ending.records.calls)
     with capsys.disabled():
         print(  # noqa: T201 - the figures of the run
-            f"\n  {undisturbed.job.kind}: {len(life.writes)} writes, {life.calls} calls;"
+            f"\n  {undisturbed.job.kind}: {', '.join(f'{acts[at]} {at}s' for at in PLACES)};"
             f" {len(points)} moments tried, {crashed} needed a second life;"
             f" {sum(len(ending.log.sent) for ending in endings)} calls paid,"
             f" {repeated} twice, {doubted} told in the ledger"

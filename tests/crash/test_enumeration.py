@@ -88,13 +88,13 @@ async def test_parent_and_children_survive_a_crash_at_every_write_and_call(regis
 
 @pytest.mark.parametrize(
     ("kind", "cancel_after", "ends"),
-    [("regrets", None, JobStatus.FAILED), ("lingers", "last", JobStatus.CANCELLED)],
+    [("regrets", [], JobStatus.FAILED), ("lingers", ["last"], JobStatus.CANCELLED)],
 )
 async def test_compensation_survives_a_crash_at_every_write(
     registry, enumerate_crashes: Enumerate, kind, cancel_after, ends
 ):
     """Every step that was booked is taken back, newest first, whenever the worker dies."""
-    scenario = Scenario(registry=registry, kind=kind, cancel_after=cancel_after, ends=ends)
+    scenario = Scenario(registry=registry, kind=kind, cancel_after=frozenset(cancel_after), ends=ends)
 
     endings = await enumerate_crashes(scenario, sample=20)
 

@@ -1,10 +1,12 @@
 """A world in which a worker dies and another one finishes: clock, file, provider and outside stay."""
 
+from __future__ import annotations
+
 import asyncio
 import contextlib
 import hashlib
 import traceback
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from pathlib import Path
@@ -12,12 +14,14 @@ from typing import Any
 
 import pytest
 
+from holdfast.artifacts.base import ArtifactStore
 from holdfast.artifacts.local import LocalArtifacts
 from holdfast.clock import Clock
 from holdfast.dispatch.local import LocalDispatcher
 from holdfast.engine import invocation
 from holdfast.engine.attempt import Attempt, Services
 from holdfast.engine.calls import StepCall
+from holdfast.engine.client import JobClient
 from holdfast.engine.registry import Registry
 from holdfast.engine.worker import Worker
 from holdfast.llm.client import LLM
@@ -25,13 +29,15 @@ from holdfast.llm.config import LLMConfig, ModelConfig, Price
 from holdfast.llm.providers.base import ProviderRequest
 from holdfast.llm.providers.scripted import Scripted
 from holdfast.model import Budget, CallStatus, Job, JobStatus, SuspendReason
-from holdfast.store.base import JobQuery, JobRecords, NewJob
+from holdfast.store.base import JobQuery, JobRecords, NewJob, Store
+from holdfast.store.orders import Order, OrderQuery, OrderStore
 from holdfast.store.sqlite_store import SqliteStore
 from holdfast.testing.clock import ManualClock
 from holdfast.testing.crash import (
     CrashPoint,
     Died,
     Life,
+    MailLog,
     MortalArtifacts,
     MortalProvider,
     MortalStore,
@@ -49,6 +55,22 @@ QUIET_TURNS = 10
 BUDGET_RAISE = 1_500
 
 
+@dataclass(frozen=True, kw_only=True)
+class Hands:
+    """What reaches the outside as long as a life lasts."""
+
+    life: Life
+    number: int
+    """Which life of the worker, from 1; 0 for who is no worker, and lives on."""
+    store: Store
+    orders: OrderStore
+    artifacts: ArtifactStore
+    client: JobClient
+    mails: MailLog
+    """The mail server's, of all lives."""
+    clock: Clock
+
+
 @dataclass(kw_only=True)
 class Scenario:
     """A job and what the world does to it."""
@@ -59,8 +81,8 @@ class Scenario:
     budget: Budget = field(default_factory=Budget)
     concurrency: int = 1
     """Most calls in flight at once."""
-    cancel_after: str | None = None
-    """Step that must be stored before somebody asks for the job's end."""
+    cancel_after: frozenset[str] = frozenset()
+    """Steps that must be stored before somebody asks for the job's end; nobody does without any."""
     ends: JobStatus = JobStatus.COMPLETED
     writer: Callable[[ProviderRequest], str | Awaitable[str]] | None = None
     reprints: str = "no such step"
@@ -72,6 +94,24 @@ class Scenario:
     leftovers: Callable[[], list[str]] = list
     """Names what the job should not have left behind."""
 
+    async def submit(self, hands: Hands) -> str:
+        """Have the job come in, and return its id."""
+        await hands.store.insert_job(
+            NewJob(job_id=JOB_ID, kind=self.kind, queue="default", input=self.input, budget=self.budget)
+        )
+        return JOB_ID
+
+    async def cancel(self, hands: Hands, job_id: str) -> None:
+        """Ask for the job's end."""
+        await hands.store.cancel_job(job_id)
+
+    def resources(self, hands: Hands) -> dict[type, object]:
+        """Return what job code may ask for besides a model client."""
+        return {}
+
+    def check(self, ending: Ending) -> None:
+        """Check what must hold besides what holds for all jobs."""
+
 
 @dataclass(kw_only=True)
 class Ending:
@@ -82,6 +122,10 @@ class Ending:
     seqs: list[int]
     event_types: list[str]
     log: ProviderLog
+    mails: MailLog
+    orders: Sequence[Order]
+    jobs: Sequence[Job]
+    """All that there are."""
     lives: list[Life]
     ran: list[tuple[int, str]]
     """Every run of a step's function: the life and the step's key."""
@@ -97,7 +141,9 @@ class World:
         self.clock = ManualClock()
         self._folder = folder
         self._scenario = scenario
+        self._job_id = ""
         self._log = ProviderLog()
+        self._mails = MailLog()
         self._lives: list[Life] = []
         self._ran: list[tuple[int, str]] = []
         self._signalled = False
@@ -109,7 +155,7 @@ class World:
 
         async def watched(attempt: Attempt, call: StepCall) -> Any:
             assert not self._lives[-1].over, "a dead worker runs steps"
-            self._ran.append((len(self._lives), _named(attempt.job, call.key)))
+            self._ran.append((len(self._lives), self._named(attempt.job, call.key)))
             return await invoke(attempt, call)
 
         monkeypatch.setattr(invocation, "_invoke", watched)
@@ -120,15 +166,7 @@ class World:
         scenario.before()
         await self._auditor.open()
         try:
-            await self._auditor.insert_job(
-                NewJob(
-                    job_id=JOB_ID,
-                    kind=scenario.kind,
-                    queue="default",
-                    input=scenario.input,
-                    budget=scenario.budget,
-                )
-            )
+            self._job_id = await scenario.submit(self._hands(self._auditor, Life(), number=0))
             job = await self._live(point)
             records = await self._records()
             finished = {found.key for found in records.checkpoints if found.finished}
@@ -140,33 +178,41 @@ class World:
             await self._auditor.close()
 
     async def _records(self) -> JobRecords:
-        """Return what is on record of the job and its children."""
-        family = [
-            await self._auditor.get_job(JOB_ID),
-            *await self._auditor.list_jobs(JobQuery(parent_id=JOB_ID)),
-        ]
+        """Return what is on record of the job and its descendants."""
+        family = await self._family(await self._auditor.get_job(self._job_id))
         found = [(job, await self._auditor.get_records(job.job_id)) for job in family]
         return JobRecords(
             checkpoints=tuple(
-                replace(step, key=_named(job, step.key))
+                replace(step, key=self._named(job, step.key))
                 for job, records in found
                 for step in records.checkpoints
             ),
             calls=tuple(
-                replace(call, step_key=_named(job, call.step_key))
+                replace(call, step_key=self._named(job, call.step_key))
                 for job, records in found
                 for call in records.calls
             ),
         )
 
+    async def _family(self, job: Job) -> list[Job]:
+        children = await self._auditor.list_jobs(JobQuery(parent_id=job.job_id))
+        return [job, *[each for child in children for each in await self._family(child)]]
+
+    def _named(self, job: Job, key: str) -> str:
+        """Return a step's name in the family: jobs of other kinds may have steps of the same key."""
+        return key if job.job_id == self._job_id else f"{job.kind}: {key}"
+
     async def _ending(self, job: Job, finished: set[str]) -> Ending:
-        events = await self._auditor.read_events(JOB_ID, limit=100_000)
+        events = await self._auditor.read_events(self._job_id, limit=100_000)
         return Ending(
             job=job,
             records=await self._records(),
             seqs=[event.seq for event in events],
             event_types=[event.type for event in events],
             log=self._log,
+            mails=self._mails,
+            orders=await self._auditor.orders.list_orders(OrderQuery()),
+            jobs=await self._auditor.list_jobs(JobQuery()),
             lives=self._lives,
             ran=self._ran,
             finished_at_crash=finished,
@@ -179,13 +225,13 @@ class World:
         self._lives.append(life)
         store = SqliteStore(self._folder / "holdfast.db", clock=self.clock, synchronous="NORMAL")
         await store.open()
-        mortal = MortalStore(store, life).as_store
-        llm = self._llm(life, mortal)
+        hands = self._hands(store, life, number=len(self._lives))
+        llm = self._llm(life, hands.store)
         services = Services(
-            store=mortal,
-            artifacts=MortalArtifacts(_artifacts(self._folder, self.clock), life).as_artifacts,
+            store=hands.store,
+            artifacts=hands.artifacts,
             clock=self.clock,
-            resources={LLM: llm},
+            resources={LLM: llm, **self._scenario.resources(hands)},
         )
         worker = Worker(
             services, self._scenario.registry, LocalDispatcher(store.hints), lease_seconds=LEASE_SECONDS
@@ -206,7 +252,24 @@ class World:
             await life.buried()
             await store.close()
 
-    def _llm(self, life: Life, store: Any) -> LLM:
+    def _hands(self, store: SqliteStore, life: Life, *, number: int) -> Hands:
+        mortal = MortalStore(store, life).as_store
+        artifacts = MortalArtifacts(
+            LocalArtifacts(self._folder / "artifacts", self.clock), life
+        ).as_artifacts
+        dispatcher = LocalDispatcher(store.hints)
+        return Hands(
+            life=life,
+            number=number,
+            store=mortal,
+            orders=MortalStore(store.orders, life).as_orders,
+            artifacts=artifacts,
+            client=JobClient(mortal, self._scenario.registry, dispatcher, artifacts),
+            mails=self._mails,
+            clock=self.clock,
+        )
+
+    def _llm(self, life: Life, store: Store) -> LLM:
         provider = MortalProvider(
             Scripted(self._scenario.writer, clock=self.clock), life, self._log, number=len(self._lives)
         )
@@ -221,7 +284,7 @@ class World:
         seq, quiet = -1, 0
         async with asyncio.timeout(self._scenario.patience_seconds):
             while True:
-                job = await self._auditor.get_job(JOB_ID)
+                job = await self._auditor.get_job(self._job_id)
                 if job.status.terminal or life.over:
                     return job
                 quiet = quiet + 1 if job.event_seq == seq else 0
@@ -237,28 +300,20 @@ class World:
             self.clock.advance(max(0.0, (job.available_at - self.clock.now()).total_seconds()))
         elif job.suspend_reason is SuspendReason.SIGNAL and not self._signalled:
             self._signalled = True
-            await self._auditor.signal_job(JOB_ID, "go", b'"green"')
+            await self._auditor.signal_job(self._job_id, "go", b'"green"')
         elif job.suspend_reason is SuspendReason.BUDGET:
             await self._auditor.set_budget(
-                JOB_ID, Budget(tokens=(job.budget.tokens or 0) + BUDGET_RAISE)
+                self._job_id, Budget(tokens=(job.budget.tokens or 0) + BUDGET_RAISE)
             )
         wanted = self._scenario.cancel_after
-        if wanted is not None and job.cancel_requested_at is None:
-            records = await self._auditor.get_records(JOB_ID)
-            if any(found.key == wanted and found.finished for found in records.checkpoints):
-                await self._auditor.cancel_job(JOB_ID)
+        if wanted and job.cancel_requested_at is None:
+            records = await self._records()
+            if wanted <= {found.key for found in records.checkpoints if found.finished}:
+                outside = self._hands(self._auditor, Life(), number=0)
+                await self._scenario.cancel(outside, self._job_id)
 
 
 _real_invoke = invocation._invoke
-
-
-def _named(job: Job, key: str) -> str:
-    """Return a step's name in the family: children of other kinds may have steps of the same key."""
-    return key if job.job_id == JOB_ID else f"{job.kind}: {key}"
-
-
-def _artifacts(folder: Path, clock: Clock) -> LocalArtifacts:
-    return LocalArtifacts(folder / "artifacts", clock)
 
 
 # --- what must hold --------------------------------------------------------------------------------
@@ -272,6 +327,7 @@ def audit(ending: Ending, undisturbed: Ending, scenario: Scenario) -> None:
     _audit_steps(ending, undisturbed, scenario)
     _audit_money(ending, scenario)
     _audit_files(ending, undisturbed, scenario)
+    scenario.check(ending)
 
 
 def _audit_steps(ending: Ending, undisturbed: Ending, scenario: Scenario) -> None:

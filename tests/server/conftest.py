@@ -7,8 +7,10 @@ import pytest
 from pydantic import BaseModel
 
 from holdfast import JobContext
+from holdfast.apps.reports.shop.routers import shop_routers
 from holdfast.testing.harness import Harness
 from holdfast.testing.service import RunningService, running_service
+from tests.server.shop import shop_resources
 
 
 class Topic(BaseModel):
@@ -40,7 +42,8 @@ async def harness(tmp_path) -> AsyncIterator[Harness]:
 @pytest.fixture
 async def running(harness) -> AsyncIterator[RunningService]:
     """Keys are asked for; no worker runs unless the test starts one."""
-    async with running_service(harness) as running:
+    shop = shop_resources(harness)
+    async with running_service(harness, routers=shop_routers(), resources=shop) as running:
         yield running
 
 

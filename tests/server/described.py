@@ -2,10 +2,11 @@
 
 from typing import Any, NamedTuple
 
+from holdfast.apps.reports.shop.routers import shop_routers
 from holdfast.server.app import create_api
 from holdfast.server.service import ServiceOptions
 
-PUBLIC = frozenset({"/health/live", "/health/ready"})
+PUBLIC = frozenset({"/health/live", "/health/ready", "/api/v1/checkout", "/api/v1/webhooks/stripe"})
 """What anybody may ask; everything else in the description wants a key."""
 
 
@@ -42,7 +43,7 @@ def describe() -> dict[str, Any]:
     def never_opened():
         raise AssertionError("a description needs no service")
 
-    return create_api(never_opened, ServiceOptions()).openapi()
+    return create_api(never_opened, ServiceOptions(), routers=shop_routers()).openapi()
 
 
 DESCRIPTION = describe()

@@ -4,9 +4,11 @@ import re
 
 import pytest
 
+from holdfast.apps.reports.orders.shop import Shop
 from holdfast.server.access import ALL_ACTIONS, Action
 from holdfast.webhooks import make_webhook
 from tests.server.described import PUBLIC, Operation, operations
+from tests.server.shop import order_of
 
 OPERATIONS = [operation for operation in operations() if operation.path not in PUBLIC]
 MARK = "xyzzy"
@@ -37,6 +39,8 @@ async def values(running, harness) -> dict[str, str]:
         "key_id": key.rpartition("_")[0],
         "webhook_id": webhook.webhook_id,
         "delivery_id": delivery.job_id,
+        "order_id": await order_of(running.service.resources[Shop], MARK),
+        "product": "life_clarity",
     }
 
 

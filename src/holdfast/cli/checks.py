@@ -51,10 +51,12 @@ async def run_checks(session: Session, *, offline: bool) -> list[Finding]:
     from holdfast.cli.check_components import components
     from holdfast.cli.check_provider import provider
     from holdfast.cli.check_service import service
+    from holdfast.cli.check_shop import shop
 
     findings += await service(settings)
     findings += await provider(settings, offline=offline)
     findings += await asyncio.to_thread(components)
+    findings += await shop(settings, offline=offline)
     return findings
 
 

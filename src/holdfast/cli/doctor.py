@@ -17,7 +17,10 @@ def doctor(
     context: typer.Context,
     *,
     offline: Annotated[
-        bool, typer.Option("--offline", help="Do not try to reach the model endpoint.")
+        bool,
+        typer.Option(
+            "--offline", help="Do not try to reach the model endpoint, Stripe or the mail server."
+        ),
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
 ) -> None:

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from holdfast.apps.reports.orders.models import OrderStatus, decode_details
 from holdfast.cli.job_table import status_text as job_status_text
-from holdfast.cli.wording import age, counted, moment, price, printable, rough_duration, size
+from holdfast.cli.wording import age, moment, price, printable, rough_duration, size
 from holdfast.clock import SystemClock
 from holdfast.store.orders import Payment
 
@@ -32,6 +32,9 @@ _STYLES = {
     OrderStatus.FAILED: "bad",
     OrderStatus.REFUNDED: "quiet",
 }
+_WIDE = 100
+"""Columns from which there is room for everything."""
+
 _LETTER_STYLES = {"sent": "good", "trying": "waiting", "undelivered": "bad"}
 
 
@@ -41,18 +44,20 @@ def status_text(order: Order, status: OrderStatus) -> Text:
     return Text(words, style=_STYLES[status])
 
 
-def table_of(orders: Sequence[Listed]) -> Table:
+def table_of(orders: Sequence[Listed], *, width: int) -> Table:
     """Return one row for each order; nothing of it is personal."""
-    table = _table("order", "product", "status", ">price", ">given back", ">age")
+    wide = width >= _WIDE
+    table = _table("order", "~product", "status", ">price", *([">given back"] if wide else []), ">age")
     now = SystemClock().now()
     for listed in orders:
         order = listed.order
+        given_back = price(order.refunded_cents, order.currency) if order.refunded_cents else ""
         table.add_row(
             order.order_id,
             Text(printable(order.product)),
             status_text(order, listed.status),
             price(order.amount_cents, order.currency),
-            price(order.refunded_cents, order.currency) if order.refunded_cents else "",
+            *([given_back] if wide else []),
             age(order.created_at, now),
         )
     return table
@@ -120,7 +125,7 @@ def _personal(order: Order) -> Iterator[tuple[str, str]]:
 
 
 def _parts_table(parts: Sequence[Part]) -> Table:
-    table = _table("report", "status", ">done", ">pages", ">size", "job")
+    table = _table("~report", "status", ">done", ">pages", ">size", "job")
     for part in parts:
         job, result = part.job, part.result
         if job is None:
@@ -145,18 +150,19 @@ def _letters_table(letters: Sequence[Letter]) -> Table:
             f"{letter.sort} again" if letter.again else str(letter.sort),
             Text(letter.status, style=_LETTER_STYLES[letter.status]),
             moment(letter.at),
-            counted(letter.tries, "try", "tries"),
+            f"{letter.tries:,}",
             letter.error or "",
         )
     return table
 
 
 def _table(*columns: str) -> Table:
-    """Return a plain table; columns that begin with `>` are aligned to the right."""
+    """Return a plain table: `>` aligns a column to the right, `~` lets it become narrower, no other."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="quiet")
     for column in columns:
         justify: Any = "right" if column.startswith(">") else "left"
-        table.add_column(column.lstrip(">"), justify=justify, no_wrap=True)
+        narrows = column.startswith("~")
+        table.add_column(column.lstrip(">~"), justify=justify, no_wrap=not narrows, overflow="ellipsis")
     return table
 
 

@@ -78,7 +78,8 @@ def list_orders(
     elif found:
         from holdfast.cli.order_page import table_of
 
-        console.stdout().print(table_of(found))
+        out = console.stdout()
+        out.print(table_of(found, width=out.width))
     else:
         console.stderr().print(f"No such orders in {session.place}.")
     if more and not as_json:

@@ -7,7 +7,8 @@ HoldfastError(code, hint)
 │                          · AccessDeniedError · RequestTooLargeError · TooManyRequestsError
 │                          · ArtifactNotFoundError · KeyNotFoundError · RequestTimeoutError
 │                          · StreamsFullError · TooManyStreamsError · WebhookNotFoundError
-│                          · OrderNotFoundError · OrderStateError · InvalidSignatureError
+│                          · OrderNotFoundError · OrderFileNotFoundError · OrderStateError
+│                          · InvalidSignatureError
 ├── JobError               RetryLaterError · FatalError · StepFailedError · StepTimeoutError
 │                          · DuplicateStepError · StepUsageError · ValueTooLargeError
 │                          · UnserializableValueError · CheckpointTypeError · CheckpointConflictError

@@ -25,6 +25,7 @@ TAGS = [
     {"name": "keys", "description": "Who may do what."},
     {"name": "events", "description": "What happened to a job, by pages and live."},
     {"name": "webhooks", "description": "Where the ends of jobs are told."},
+    {"name": "orders", "description": "Reports that are sold: ordered, paid, followed, fetched."},
     {"name": "operations", "description": "Lines, workers, lanes, spend, health and metrics."},
 ]
 
@@ -41,8 +42,20 @@ class DescribedApi(FastAPI):
             for path in schema["paths"].values():
                 for operation in path.values():
                     _tell_problems(operation["responses"])
+            schema["tags"] = _used_tags(schema)
             self.openapi_schema = schema
         return self.openapi_schema
+
+
+def _used_tags(schema: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the tags that operations have: not every service has all routes."""
+    used = {
+        tag
+        for path in schema["paths"].values()
+        for operation in path.values()
+        for tag in operation.get("tags", ())
+    }
+    return [tag for tag in schema["tags"] if tag["name"] in used]
 
 
 def _tell_problems(responses: dict[str, Any]) -> None:

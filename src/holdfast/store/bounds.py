@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from holdfast.codec import is_storable
 from holdfast.errors import InvalidInputError, JobNotFoundError
-from holdfast.store.orders import NOTE_CHARACTERS_MAX, PaymentNews
+from holdfast.store.orders import NOTE_CHARACTERS_MAX
 
 if TYPE_CHECKING:
     from holdfast.store.base import JobQuery, NewJob, PruneRequest
@@ -108,16 +108,12 @@ def check_order(order: Order) -> None:
 
 
 def check_event(event: PaymentEvent, job: NewJob | None) -> None:
-    """Check a payment event, and that nothing is missing that it needs.
+    """Check a payment event, and the job that it may submit.
 
     Raises:
-        InvalidInputError: A name or amount cannot be stored, or the amount is missing.
+        InvalidInputError: A name or number cannot be stored.
     """
     _check_money(event)
-    if event.news is PaymentNews.REFUNDED and event.refunded_cents is None:
-        raise InvalidInputError(
-            f"payment event {event.event_id!r} does not tell how much was given back"
-        )
     if job is not None:
         check_new_job(job)
 

@@ -137,14 +137,17 @@ def list_orders(connection: Connection, dialect: Dialect, query: OrderQuery) -> 
         "subject = ?": query.subject,
         "product = ?": query.product,
         "payment = ?": query.payment and query.payment.value,
-        "order_id < ?": query.before,
+        # Ids tell no time: most are derived from what the customer has sent.
+        "(created_at, order_id) < (SELECT created_at, order_id FROM shop_orders WHERE order_id = ?)": (
+            query.before
+        ),
     }
     used = {condition: value for condition, value in filters.items() if value is not None}
     where = f" WHERE {' AND '.join(used)}" if used else ""
     # Most orders are paid, few are one customer's, and SQLite has no statistics to know so.
     index = "" if query.subject is None else dialect.indexed_by("shop_orders_subject")
     rows = connection.execute(
-        f"SELECT {_SQL} FROM shop_orders {index}{where} ORDER BY order_id DESC LIMIT ?",
+        f"SELECT {_SQL} FROM shop_orders {index}{where} ORDER BY created_at DESC, order_id DESC LIMIT ?",
         (*used.values(), query.limit),
     )
     return [_order_from(row) for row in rows]
@@ -225,7 +228,8 @@ def erase_orders(tx: Transaction, subject: str) -> list[str]:
     """See `OrderStore.erase_orders`."""
     # In order, for two that erase the same. What runs is looked at once it can no longer begin.
     held = tx.execute(
-        f"SELECT order_id FROM shop_orders WHERE subject = ? ORDER BY order_id {tx.dialect.for_update}",
+        "SELECT order_id FROM shop_orders WHERE subject = ? ORDER BY created_at, order_id"
+        f" {tx.dialect.for_update}",
         (subject,),
     )
     found = {order_id for (order_id,) in held.fetchall()}

@@ -151,7 +151,7 @@ class OrderQuery:
     product: str | None = None
     payment: Payment | None = None
     before: str | None = None
-    """Only orders before the one with this id."""
+    """Only orders older than the one with this id; none if there is no such order any more."""
     limit: int = 50
 
 

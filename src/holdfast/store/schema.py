@@ -394,9 +394,10 @@ def _where_known(name: str, column: Column[str], *, unique: bool = False) -> Non
 
 
 # Lists, newest first.
-Index("shop_orders_subject", orders.c.subject, orders.c.order_id)
-Index("shop_orders_product", orders.c.product, orders.c.order_id)
-Index("shop_orders_status", orders.c.payment, orders.c.order_id)
+Index("shop_orders_created", orders.c.created_at, orders.c.order_id)
+Index("shop_orders_subject", orders.c.subject, orders.c.created_at, orders.c.order_id)
+Index("shop_orders_product", orders.c.product, orders.c.created_at, orders.c.order_id)
+Index("shop_orders_status", orders.c.payment, orders.c.created_at, orders.c.order_id)
 _where_known("shop_orders_session", orders.c.session_id, unique=True)
 _where_known("shop_orders_payment", orders.c.payment_id)
 _where_known("shop_orders_job", orders.c.job_id)

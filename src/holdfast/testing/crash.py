@@ -7,8 +7,9 @@ written, nothing of it is sent. Fast enough to die at every single write of a jo
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
 from holdfast.llm.providers.scripted import request_hash
 from holdfast.store.base import Pulse
@@ -16,11 +17,21 @@ from holdfast.store.base import Pulse
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 
+    from holdfast.apps.reports.orders.mail.base import Mail, Mailer, Sender
     from holdfast.artifacts.base import ArtifactStore
     from holdfast.llm.providers.base import Provider, ProviderReply, ProviderRequest, TokenUsage
     from holdfast.store.base import Store
+    from holdfast.store.orders import OrderStore
 
-READS = frozenset({"get_job", "list_jobs", "get_records", "read_events", "inspect"})
+T = TypeVar("T")
+
+Place = Literal["write", "call", "mail"]
+"""What is done outside: a write to the store, a call to the provider, an e-mail handed over."""
+
+READS = frozenset(
+    {"get_job", "list_jobs", "get_records", "read_events", "inspect"}
+    | {"find_order", "find_order_of", "list_orders"}
+)
 """Verbs of a store that write nothing; all others are counted."""
 
 _TURNS_IN_FLIGHT = 3
@@ -37,8 +48,7 @@ class Died(BaseException):
 class CrashPoint:
     """A moment to die at."""
 
-    at: Literal["write", "call"]
-    """A write to the store, or a call to the provider."""
+    at: Place
     number: int
     """Which one of the life, from 1."""
     when: Literal["before", "after"]
@@ -57,10 +67,8 @@ class Life:
     def __init__(self, point: CrashPoint | None = None) -> None:
         self.point = point
         self.over = False
-        self.writes: list[str] = []
-        """Names of the store's verbs that wrote, in order."""
-        self.calls = 0
-        """Calls to the provider."""
+        self.acts: Counter[Place] = Counter()
+        """How often it has come to each place."""
         self._spared: set[asyncio.Task[Any]] = asyncio.all_tasks()
         self._victims: set[asyncio.Task[Any]] = set()
 
@@ -94,13 +102,22 @@ class Life:
         if self.over:
             raise Died
 
-    def reach(self, at: Literal["write", "call"], number: int, when: Literal["before", "after"]) -> None:
-        """Tell that the life has come to a moment; it ends if that is its crash point.
+    async def act(self, at: Place, do: Callable[[], Awaitable[T]]) -> T:
+        """Do something outside, unless the life ends at this moment: before it, or right after.
 
         Raises:
             Died: It does, or is over already.
         """
-        if self.point == CrashPoint(at=at, number=number, when=when):
+        self.check()
+        self.acts[at] += 1
+        number = self.acts[at]
+        self._reach(CrashPoint(at=at, number=number, when="before"))
+        done = await do()
+        self._reach(CrashPoint(at=at, number=number, when="after"))
+        return done
+
+    def _reach(self, point: CrashPoint) -> None:
+        if self.point == point:
             self.end()
         self.check()
 
@@ -109,9 +126,9 @@ class Life:
 
 
 class MortalStore:
-    """Hands every verb on to a real store as long as its life lasts."""
+    """Hands every verb on to a real store, of jobs or of orders, as long as its life lasts."""
 
-    def __init__(self, store: Store, life: Life) -> None:
+    def __init__(self, store: Store | OrderStore, life: Life) -> None:
         self._store = store
         self._life = life
 
@@ -120,31 +137,31 @@ class MortalStore:
         """This object, for parameters that want a `Store`."""
         return cast("Store", self)
 
+    @property
+    def as_orders(self) -> OrderStore:
+        """This object, for parameters that want an `OrderStore`."""
+        return cast("OrderStore", self)
+
     def __getattr__(self, name: str) -> Any:
         found = getattr(self._store, name)
         if name.startswith("_") or not callable(found):
             return found
-        return self._beat if name == "beat" else self._verb(name, found)
+        return self._beat(found) if name == "beat" else self._verb(name, found)
 
-    def _beat(self, *args: Any, **options: Any) -> Pulse:
+    def _beat(self, call: Callable[..., Pulse]) -> Callable[..., Pulse]:
         # Called from the heartbeat's thread, which an exception would end loudly. Not counted: it
         # goes by the machine's time.
-        if self._life.over:
-            return Pulse(alive=True)
-        return self._store.beat(*args, **options)
+        def beat(*args: Any, **options: Any) -> Pulse:
+            return Pulse(alive=True) if self._life.over else call(*args, **options)
+
+        return beat
 
     def _verb(self, name: str, call: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
         async def counted(*args: Any, **options: Any) -> Any:
-            life = self._life
-            life.check()
             if name in READS:
+                self._life.check()
                 return await call(*args, **options)
-            life.writes.append(name)
-            number = len(life.writes)
-            life.reach("write", number, "before")
-            answer = await call(*args, **options)
-            life.reach("write", number, "after")
-            return answer
+            return await self._life.act("write", lambda: call(*args, **options))
 
         return counted
 
@@ -220,19 +237,15 @@ class MortalProvider:
         self.price_url = provider.price_url
 
     async def complete(self, request: ProviderRequest) -> ProviderReply:
-        life = self._life
-        life.check()
-        life.calls += 1
-        number = life.calls
-        life.reach("call", number, "before")
+        return await self._life.act("call", lambda: self._send(request))
+
+    async def _send(self, request: ProviderRequest) -> ProviderReply:
         sent = Sent(call_id=request.call_id, body_hash=request_hash(request), life=self._number)
         self._log.sent.append(sent)
         reply = await self._provider.complete(request)
         # Charged from here on, even if nobody is left to hear the answer.
         sent.usage = reply.usage
-        for _ in range(_TURNS_IN_FLIGHT):
-            await asyncio.sleep(0)
-        life.reach("call", number, "after")
+        await _in_flight()
         return reply
 
     def stream(self, request: ProviderRequest) -> AsyncGenerator[str | ProviderReply, None]:
@@ -240,3 +253,65 @@ class MortalProvider:
 
     async def close(self) -> None:
         """Do nothing: the provider outlives this life."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Received:
+    """An e-mail as the mail server remembers it."""
+
+    message_id: str
+    life: int
+    """Which life handed it over, from 1."""
+
+
+class MailLog:
+    """The mail server's own account of all lives: what customers have in their mailboxes."""
+
+    def __init__(self) -> None:
+        self.received: list[Received] = []
+
+    def lives_of(self, message_id: str) -> list[int]:
+        """Return which lives handed this e-mail over, in order."""
+        return [each.life for each in self.received if each.message_id == message_id]
+
+
+class MortalMailer:
+    """Hands e-mails over as long as its life lasts, and has each of them on the server's log."""
+
+    def __init__(self, mailer: Mailer, life: Life, log: MailLog, *, number: int) -> None:
+        """Join the parts.
+
+        Args:
+            mailer: Knows who the e-mails are from, and takes them.
+            life: Ends at its crash point.
+            log: Outlives all lives.
+            number: Which life this is, from 1.
+        """
+        self._mailer = mailer
+        self._life = life
+        self._log = log
+        self._number = number
+
+    @property
+    def sender(self) -> Sender:
+        return self._mailer.sender
+
+    async def send(self, mail: Mail) -> None:
+        await self._life.act("mail", lambda: self._hand_over(mail))
+
+    async def _hand_over(self, mail: Mail) -> None:
+        await self._mailer.send(mail)
+        # The customer has it from here on, even if nobody is left to hear so.
+        self._log.received.append(Received(message_id=mail.message_id, life=self._number))
+        await _in_flight()
+
+    async def check(self) -> str:
+        return await self._mailer.check()
+
+    async def forget(self, address: str) -> int:
+        return await self._mailer.forget(address)
+
+
+async def _in_flight() -> None:
+    for _ in range(_TURNS_IN_FLIGHT):
+        await asyncio.sleep(0)

@@ -205,6 +205,20 @@ class OrderSuite(OrderFixtures):
             with pytest.raises(InvalidInputError, match="order list must be 1 to 1000"):
                 await ids(limit=limit)
 
+    async def test_age_tells_the_newest_whatever_the_ids_are(self, shop: Shop) -> None:
+        """Most ids are derived from what the customer has sent, and tell no time."""
+        for age, number in enumerate((2, 5, 1, 4)):
+            await shop.order(number, created_at=AT - age * timedelta(hours=1))
+
+        async def ids(**query: Any) -> list[str]:
+            found = await shop.orders.list_orders(OrderQuery(**query))
+            return [each.order_id.removeprefix("order_") for each in found]
+
+        assert await ids() == ["2", "5", "1", "4"]
+        assert await ids(subject="customer_1", limit=2) == ["2", "5"]
+        assert await ids(product="horoscope", before="order_5") == ["1", "4"]
+        assert await ids(before="order_none") == []
+
     async def test_note_and_outcome_are_kept(self, shop: Shop) -> None:
         await shop.order()
 
@@ -303,6 +317,16 @@ class OrderSuite(OrderFixtures):
         assert (taken.outcome, taken.job) == (PaymentOutcome.APPLIED, None)
         assert (await shop.store.get_job(lease.job_id)).status is status
 
+    async def test_refund_without_an_amount_is_all_that_was_paid(self, shop: Shop) -> None:
+        """An operator tells it so, who need not know of a discount."""
+        await shop.order()
+        await shop.tell(paid(paid_cents=PRICE - 100))
+
+        taken = await shop.tell(event("evt_operator", PaymentNews.REFUNDED, session_id=None))
+
+        assert taken.order is not None
+        assert (taken.order.payment, taken.order.refunded_cents) == (Payment.REFUNDED, PRICE - 100)
+
     async def test_refund_before_the_payment_holds(self, shop: Shop) -> None:
         await shop.order(payment_id="pi_1")
 
@@ -330,6 +354,16 @@ class OrderSuite(OrderFixtures):
         assert other.outcome is late.outcome is PaymentOutcome.APPLIED
         assert late.job is not None
         assert repeated.outcome is PaymentOutcome.REPEATED
+
+    async def test_event_of_an_order_is_no_news_of_another(self, shop: Shop) -> None:
+        """An event's id stands for one piece of news, whatever it is said to be about later."""
+        await shop.order()
+        taken = await shop.tell(paid())
+
+        again = await shop.tell(paid(number=2), 2)
+
+        assert (again.outcome, again.order, again.job) == (PaymentOutcome.REPEATED, None, None)
+        assert await shop.orders.find_order("order_1") == taken.order
 
     async def test_order_is_found_by_what_the_event_knows(self, shop: Shop) -> None:
         await shop.order(session_id="cs_1", payment_id="pi_1")

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import importlib
-from pathlib import Path
 
 import pytest
 
 from holdfast.apps.reports.orders import desk
 from holdfast.apps.reports.orders.fulfilment import register_orders
 from holdfast.apps.reports.orders.links import Links
-from holdfast.apps.reports.orders.mail.base import Mail, parse_sender
+from holdfast.apps.reports.orders.mail.base import Mail, Mailer, parse_sender
 from holdfast.apps.reports.orders.models import OrderDetails
-from holdfast.apps.reports.orders.payments.test_mode import TestPayments
+from holdfast.apps.reports.orders.payments.test_mode import PaymentAct, TestPayments
 from holdfast.apps.reports.orders.shop import Shop
 from holdfast.apps.reports.terms import load_terms
+from holdfast.clock import Clock
+from holdfast.engine.client import JobClient
 from holdfast.server.tokens import Tokens
-from holdfast.store.orders import Order, PaymentEvent, PaymentNews, Taken
+from holdfast.store.orders import Order, OrderStore, PaymentEvent, PaymentNews, Taken
 from holdfast.testing.harness import Harness
 from tests.apps.reports.conftest import report_request
 
@@ -64,19 +65,23 @@ def postbox() -> Postbox:
     return Postbox()
 
 
-@pytest.fixture
-async def shop(harness: Harness, postbox: Postbox, tmp_path: Path) -> Shop:
-    tokens = Tokens([SECRET], harness.clock)
-    made = Shop(
+def make_shop(orders: OrderStore, client: JobClient, mailer: Mailer, clock: Clock) -> Shop:
+    """Return a shop in test mode; all of one clock know each other's signatures."""
+    return Shop(
         mode="test",
-        orders=harness.real_store.orders,
-        client=harness.client,
+        orders=orders,
+        client=client,
         terms=load_terms(),
-        payments=TestPayments([SECRET], URL, harness.clock),
-        mailer=postbox,
-        links=Links(URL, tokens, harness.clock),
-        clock=harness.clock,
+        payments=TestPayments([SECRET], URL, clock),
+        mailer=mailer,
+        links=Links(URL, Tokens([SECRET], clock), clock),
+        clock=clock,
     )
+
+
+@pytest.fixture
+async def shop(harness: Harness, postbox: Postbox) -> Shop:
+    made = make_shop(harness.real_store.orders, harness.client, postbox, harness.clock)
     register_orders(harness.registry)
     harness.services.resources[Shop] = made
     return made
@@ -100,6 +105,15 @@ async def paid(shop: Shop, order: Order, event_id: str = "evt_paid") -> Taken:
         paid_cents=order.amount_cents,
     )
     return await desk.take_event(shop, event)
+
+
+async def told(shop: Shop, order: Order, act: PaymentAct) -> Taken:
+    """Take the webhook of an act, as the payment service would send it."""
+    assert isinstance(shop.payments, TestPayments)
+    body = shop.payments.event_for(order, act)
+    taken = await desk.take_webhook(shop, body, shop.payments.sign(body))
+    assert taken is not None
+    return taken
 
 
 def job_of(taken: Taken) -> str:

@@ -7,10 +7,10 @@ from datetime import timedelta
 import pytest
 
 from holdfast.apps.reports.orders import desk, fulfilment
-from holdfast.apps.reports.orders.mail import sending
+from holdfast.apps.reports.orders.mail import messages, sending
 from holdfast.apps.reports.orders.mail.base import SCHEDULE
-from holdfast.apps.reports.orders.mail.messages import compose
-from holdfast.apps.reports.orders.models import MailSort, OrderStatus
+from holdfast.apps.reports.orders.mail.sending import send_mail
+from holdfast.apps.reports.orders.models import ORDER_KIND, MailSort, OrderInput, OrderStatus
 from holdfast.apps.reports.orders.state import view_of
 from holdfast.errors import FatalError, MailRefusedError, MailUnavailableError, OrderStateError
 from holdfast.model import JobStatus
@@ -60,11 +60,11 @@ async def test_paid_order_is_made_and_told_of_once(harness, shop, postbox):
 async def test_email_is_written_beside_the_event_loop(shop, postbox, monkeypatch):
     """The first one of a process compiles templates; jobs beside it must not stand still meanwhile."""
     order = await ordered(shop)
-    threads = []
+    threads: list[threading.Thread] = []
 
     def compose_somewhere(*arguments, **options):
         threads.append(threading.current_thread())
-        return compose(*arguments, **options)
+        return messages.compose(*arguments, **options)
 
     monkeypatch.setattr(sending, "compose", compose_somewhere)
     await sending.send_mail(shop, order.order_id, MailSort.CONFIRMATION)
@@ -195,6 +195,33 @@ async def test_refund_ends_what_is_under_way_and_no_report_is_announced(
             await verb
 
 
+async def test_refund_at_the_last_moment_lets_no_report_be_announced(
+    harness, shop, postbox, monkeypatch
+):
+    """It is on record before the e-mail is written, whether or not the worker knows of it yet."""
+    order = await ordered(shop)
+    refund = PaymentEvent(
+        event_id="evt_r",
+        news=PaymentNews.REFUNDED,
+        order_id=order.order_id,
+        refunded_cents=order.amount_cents,
+    )
+    keep_outcome = shop.orders.set_outcome
+
+    async def keep_and_give_back(order_id: str, outcome: str | None) -> None:
+        await keep_outcome(order_id, outcome)
+        await shop.orders.take_payment(refund, None)
+
+    monkeypatch.setattr(shop.orders, "set_outcome", keep_and_give_back)
+    taken = await paid(shop, order)
+    await harness.start_worker()
+
+    await harness.end_of(job_of(taken))
+
+    assert await status_of(shop, order) is OrderStatus.REFUNDED
+    assert postbox.subjects in (["[Test] Your order"], [])
+
+
 async def test_refund_that_comes_before_the_payment_starts_nothing(harness, shop):
     order = await ordered(shop)
     refund = PaymentEvent(
@@ -242,3 +269,61 @@ async def test_order_keeps_its_end_when_its_jobs_are_deleted(harness, shop):
     view = await view_of(shop, await desk.require_order(shop, order.order_id))
     assert view.status is OrderStatus.READY
     assert view.parts[0].pages is None
+
+
+async def test_only_its_own_job_serves_an_order(harness, shop, postbox):
+    """A fork, or a job of somebody's own making, makes and tells nothing a second time."""
+    order = await ordered(shop)
+    unpaid = await harness.submit(ORDER_KIND, OrderInput(order_id=order.order_id))
+    await harness.start_worker()
+    refused = [await harness.end_of(unpaid)]
+    taken = await paid(shop, order)
+    await harness.end_of(job_of(taken))
+    fork = await harness.client.fork(job_of(taken))
+    refused.append(await harness.end_of(fork.job_id))
+
+    assert [failure_code(job) for job in refused] == ["order_state"] * 2
+    assert len(postbox.taken) == 2
+
+
+async def test_retry_that_meets_a_refund_makes_and_tells_nothing(
+    harness, shop, postbox, desk_errors, desk_batches
+):
+    desk_errors("identity", FatalError("the stars are out"))
+    order = await ordered(shop)
+    taken = await paid(shop, order)
+    await harness.start_worker()
+    await harness.end_of(job_of(taken))
+    told, written = len(postbox.taken), desk_batches()
+    await desk.flag_refund(shop, order.order_id)
+
+    await harness.client.retry(job_of(taken))
+    job = await harness.end_of(job_of(taken))
+
+    assert failure_code(job) == "order_state"
+    assert (len(postbox.taken), desk_batches()) == (told, written)
+
+
+async def test_mail_that_was_overtaken_is_not_sent(harness, shop, postbox, desk_errors):
+    desk_errors("identity", FatalError("the stars are out"))
+    order = await ordered(shop)
+    taken = await paid(shop, order)
+    await harness.start_worker()
+    await harness.end_of(job_of(taken))
+    told = len(postbox.taken)
+    await desk.retry_order(shop, order.order_id)
+    await harness.end_of(job_of(taken))
+
+    with pytest.raises(OrderStateError, match="'ready'"):
+        await desk.resend_mail(shop, order.order_id, MailSort.FAILED)
+    with pytest.raises(OrderStateError, match="'ready'"):
+        await send_mail(shop, order.order_id, MailSort.FAILED)
+    await desk.flag_refund(shop, order.order_id)
+    with pytest.raises(OrderStateError, match="'refunded'"):
+        await send_mail(shop, order.order_id, MailSort.READY)
+
+    assert len(postbox.taken) == told + 1
+
+
+def failure_code(job) -> str:
+    return str(job.error.code)

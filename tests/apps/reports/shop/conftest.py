@@ -64,7 +64,11 @@ async def http(running: RunningService) -> AsyncIterator[httpx2.AsyncClient]:
     told: list[str] = []
 
     async def hear(answer: httpx2.Response) -> None:
-        if "event-stream" not in answer.headers.get("content-type", ""):
+        # The report itself is about somebody, and a stream has no end.
+        if answer.headers.get("content-type", "") not in (
+            "application/pdf",
+            "text/event-stream; charset=utf-8",
+        ):
             told.append((await answer.aread()).decode(errors="replace") + repr(answer.headers))
 
     async with running.http(event_hooks={"response": [hear]}) as http:

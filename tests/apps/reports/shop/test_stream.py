@@ -129,11 +129,11 @@ async def test_streams_are_counted_by_order_and_unpaid_ones_by_address(http, run
     await eventually(lambda: not running.service.store.hints.topics & {first.order_id, sold.order_id})
 
 
-async def test_order_that_is_erased_ends_its_stream(http, shop):
+async def test_order_that_is_erased_ends_its_stream(harness, http, shop):
     order = await ordered(shop)
     async with streamed(http, shop, order) as stream:
         [_, _] = [block async for block in _first(stream, 2)]
         await shop.orders.erase_orders(order.subject)
-        shop.client.store.hints.publish(order.order_id)
+        harness.store.hints.publish(order.order_id)
         async with asyncio.timeout(10):
             assert [block async for block in stream] == []

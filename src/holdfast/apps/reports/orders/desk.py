@@ -13,12 +13,14 @@ from holdfast.apps.reports.orders.models import (
     MailInput,
     MailSort,
     OrderInput,
+    OrderStatus,
     customer_of,
     decode_details,
     encode_details,
 )
 from holdfast.apps.reports.orders.parts import parts_of, sold_product
 from holdfast.apps.reports.orders.payments.base import PageRequest
+from holdfast.apps.reports.orders.state import status_of
 from holdfast.errors import (
     InvalidInputError,
     OrderNotFoundError,
@@ -206,14 +208,18 @@ async def resend_mail(shop: Shop, order_id: str, sort: MailSort) -> Job:
 
     Raises:
         OrderNotFoundError: There is none with this id.
-        OrderStateError: It is not paid or was given back, or nothing is ready to be announced.
+        OrderStateError: It is not paid or was given back, or that is not how it is: a bundle of which a
+            part is missing has failed, and its e-mail tells what is ready.
     """
     order = await require_order(shop, order_id)
     if order.payment is not Payment.PAID:
         raise OrderStateError(order_id=order_id, status=order.payment.value, action="be written about")
-    ready = [part for part in await parts_of(shop.client, order) if part.result is not None]
-    if sort is MailSort.READY and not ready:
+    ready = [part.result is not None for part in await parts_of(shop.client, order)]
+    if sort is MailSort.READY and not all(ready):
         raise OrderStateError(order_id=order_id, status="not ready", action="be announced")
+    status = await status_of(shop, order)
+    if sort is MailSort.FAILED and status is not OrderStatus.FAILED:
+        raise OrderStateError(order_id=order_id, status=status.value, action="be told of as failed")
     again = MailInput(order_id=order_id, sort=sort, again=new_id("again"))
     return await shop.client.submit(MAIL_KIND, again, subject=order.subject)
 
@@ -236,7 +242,6 @@ async def flag_refund(shop: Shop, order_id: str, note: str | None = None) -> Ord
         event_id=new_id("operator"),
         news=PaymentNews.REFUNDED,
         order_id=order.order_id,
-        refunded_cents=order.paid_cents,
     )
     taken = await take_event(shop, event)
     return taken.order or order

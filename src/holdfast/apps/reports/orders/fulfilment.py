@@ -26,10 +26,18 @@ from holdfast.apps.reports.orders.models import (
 )
 from holdfast.apps.reports.orders.shop import Shop
 from holdfast.engine.context import JobContext
-from holdfast.errors import JobCancelledError, JobFailedError, OrderNotFoundError, StepFailedError
+from holdfast.errors import (
+    JobCancelledError,
+    JobFailedError,
+    OrderNotFoundError,
+    OrderStateError,
+    StepFailedError,
+)
+from holdfast.store.orders import Payment
 
 if TYPE_CHECKING:
     from holdfast.engine.registry import Registry
+    from holdfast.store.orders import Order
 
 _ENDS: Final = (JobFailedError, JobCancelledError)
 
@@ -41,11 +49,10 @@ async def serve_order(job: JobContext, given: OrderInput) -> OrderResult:
         JobFailedError, JobCancelledError: It could not be made; the customer has been told. Retrying
             the job goes on from where it failed.
         OrderNotFoundError: The order has been erased.
+        OrderStateError: It is not paid or was given back, or another job serves it.
     """
     shop = job.resource(Shop)
-    order = await shop.orders.find_order(given.order_id)
-    if order is None:
-        raise OrderNotFoundError(order_id=given.order_id)
+    order = await _order_of(shop, job, given)
     request = decode_details(order.details).request
     report = await job.spawn(REPORT_KEY, order.product, request)
 
@@ -68,6 +75,23 @@ async def serve_order(job: JobContext, given: OrderInput) -> OrderResult:
     return OrderResult(mails={MailSort.CONFIRMATION: confirmed, sort: told})
 
 
+async def _order_of(shop: Shop, job: JobContext, given: OrderInput) -> Order:
+    """Return the order, if this job is to serve it: a fork or a job of somebody's own making is not.
+
+    Looked at in each attempt, for a job that was retried just when the money was given back.
+    """
+    order = await shop.orders.find_order(given.order_id)
+    if order is None:
+        raise OrderNotFoundError(order_id=given.order_id)
+    if order.payment is not Payment.PAID:
+        raise OrderStateError(order_id=order.order_id, status=order.payment.value, action="be made")
+    if order.job_id != job.job_id:
+        raise OrderStateError(
+            order_id=order.order_id, status="served by another job", action="be made by this one"
+        )
+    return order
+
+
 async def write_to_customer(job: JobContext, order_id: str, sort: MailSort) -> MailEnd:
     """Send an e-mail of the order, once; one that cannot be delivered holds up nothing."""
     shop = job.resource(Shop)
@@ -75,7 +99,8 @@ async def write_to_customer(job: JobContext, order_id: str, sort: MailSort) -> M
     try:
         end = await job.step(f"mail/{sort}", send_mail, shop, order_id, sort, retry=SCHEDULE)
     except StepFailedError:
-        # For days the server took nothing. A later attempt of the job would try again.
+        # For days the server took nothing, or the order was given back just now. A later attempt of
+        # the job would try again.
         end = "undelivered"
     if end == "undelivered":
         job.emit(UNDELIVERED, sort=sort.value)

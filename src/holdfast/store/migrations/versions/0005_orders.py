@@ -55,9 +55,10 @@ def _create_orders() -> None:
         sa.Column("outcome", sa.Text()),
         sa.Column("note", sa.LargeBinary()),
     )
-    op.create_index("shop_orders_subject", "shop_orders", ["subject", "order_id"])
-    op.create_index("shop_orders_product", "shop_orders", ["product", "order_id"])
-    op.create_index("shop_orders_status", "shop_orders", ["payment", "order_id"])
+    op.create_index("shop_orders_created", "shop_orders", ["created_at", "order_id"])
+    op.create_index("shop_orders_subject", "shop_orders", ["subject", "created_at", "order_id"])
+    op.create_index("shop_orders_product", "shop_orders", ["product", "created_at", "order_id"])
+    op.create_index("shop_orders_status", "shop_orders", ["payment", "created_at", "order_id"])
     _create_index(
         "shop_orders_session", "shop_orders", "session_id", where="session_id IS NOT NULL", unique=True
     )

@@ -99,14 +99,15 @@ def test_objects_are_read_where_ids_are_expected():
 @pytest.mark.parametrize(
     ("fields", "order_id"),
     [
-        ({"metadata": None}, "order_1"),
-        ({"metadata": {}, "client_reference_id": None}, None),
+        ({"metadata": None}, None),
+        ({"metadata": {}, "client_reference_id": "order_1"}, None),
         ({"metadata": {"order_id": 7}}, None),
-        ({"metadata": [], "client_reference_id": "Bestellung\n\u0000"}, None),
+        ({"metadata": {"order_id": "Bestellung\n\u0000"}}, None),
         ({"metadata": {"order_id": "order_2"}}, "order_2"),
     ],
 )
-def test_order_is_who_the_metadata_name_else_the_reference_else_nobody(fields, order_id):
+def test_order_is_who_the_metadata_name_and_nobody_else(fields, order_id):
+    """Whoever opens a payment link of the same account chooses its `client_reference_id`."""
     assert read("checkout.session.completed", session(**fields)).order_id == order_id
 
 

@@ -10,9 +10,12 @@ from holdfast.apps.reports.orders.mail.messages import MailFacts, MailPart, comp
 from holdfast.apps.reports.orders.models import decode_details
 from holdfast.apps.reports.orders.parts import parts_of, sold_product
 from holdfast.apps.reports.orders.state import expected_time
-from holdfast.errors import MailRefusedError, OrderNotFoundError
+from holdfast.errors import MailRefusedError, OrderNotFoundError, OrderStateError
+from holdfast.store.orders import Payment
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from holdfast.apps.reports.orders.models import MailEnd, MailSort
     from holdfast.apps.reports.orders.parts import Part
     from holdfast.apps.reports.orders.shop import Shop
@@ -29,16 +32,19 @@ async def send_mail(shop: Shop, order_id: str, sort: MailSort, again: str | None
     Raises:
         MailUnavailableError: It may be taken later.
         OrderNotFoundError: The order has been erased.
+        OrderStateError: It was given back, or nothing is missing that could be told to have failed.
     """
     order = await shop.orders.find_order(order_id)
     if order is None:
         raise OrderNotFoundError(order_id=order_id)
+    parts = await parts_of(shop.client, order)
+    _check_still_true(order, sort, parts)
     details = decode_details(order.details)
     facts = MailFacts(
         order_id=order_id,
         title=sold_product(order).title,
         name=details.request.birth.name,
-        parts=tuple(_told(shop, order, part) for part in await parts_of(shop.client, order)),
+        parts=tuple(_told(shop, order, part) for part in parts),
         page_url=shop.links.order_page(order_id),
         links_until=shop.links.expiry().date(),
         price=f"${order.amount_cents / 100:.2f}",
@@ -57,6 +63,14 @@ async def send_mail(shop: Shop, order_id: str, sort: MailSort, again: str | None
         )
         return "undelivered"
     return "sent"
+
+
+def _check_still_true(order: Order, sort: MailSort, parts: Sequence[Part]) -> None:
+    """Refuse what has been overtaken: an e-mail may have waited for days for a server to take it."""
+    if order.payment is Payment.REFUNDED:
+        raise OrderStateError(order_id=order.order_id, status="refunded", action="be written about")
+    if sort == "failed" and all(part.result is not None for part in parts):
+        raise OrderStateError(order_id=order.order_id, status="ready", action="be told of as failed")
 
 
 def _told(shop: Shop, order: Order, part: Part) -> MailPart:

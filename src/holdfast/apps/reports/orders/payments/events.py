@@ -70,14 +70,15 @@ class _Data(BaseModel):
 class _Named(BaseModel):
     """Carries an order's id, if it is about an order of ours; anything may be in its place."""
 
+    # Not the page's `client_reference_id`, which whoever opens a payment link of the same account may
+    # choose: a cheap purchase there must not pay for an order here.
     metadata: Any = None
-    client_reference_id: Any = None
 
     @property
     def order_id(self) -> str | None:
         """The order that it names; None if it is not one that we could have named."""
         metadata = self.metadata if isinstance(self.metadata, dict) else {}
-        named = metadata.get(ORDER_ID) or self.client_reference_id
+        named = metadata.get(ORDER_ID)
         return named if isinstance(named, str) and _could_be_ours(named) else None
 
 
