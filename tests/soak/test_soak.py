@@ -10,7 +10,7 @@ from holdfast.testing.soak.books import Way
 
 pytestmark = [
     pytest.mark.process,
-    pytest.mark.timeout(300),
+    pytest.mark.timeout(480),
     pytest.mark.requires("initdb", "postgres", "redis-server"),
 ]
 
