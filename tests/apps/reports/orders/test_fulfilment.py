@@ -280,5 +280,5 @@ async def test_mail_that_was_overtaken_is_not_sent(harness, shop, postbox, desk_
     assert len(postbox.taken) == told + 1
 
 
-def failure_code(job) -> str:
+def failure_code(job):
     return job.error.code
