@@ -30,8 +30,15 @@ def add_shop(app: App) -> None:
         ConfigError: They are to be sold, and something for that is not set.
     """
     mode = shop_mode(app.settings)
-    if mode is None or (app.settings.shop == "auto" and mode == "test" and not _installed()):
+    if mode is None:
         return
+    if not _installed():
+        if app.settings.shop == "auto" and mode == "test":
+            return
+        raise ConfigError(
+            "the shop is open, and what it needs is not installed",
+            hint="install 'holdfast[shop]', or set HOLDFAST_SHOP=off",
+        )
     from holdfast.apps.reports.orders.fulfilment import register_orders
 
     _check(app.settings)
@@ -90,8 +97,10 @@ def _check(settings: Settings) -> None:
 
     Raises:
         ConfigError: Processes on other machines would sign with secrets of their own, or nobody knows
-            the address that customers reach.
+            the address that customers reach, or reports would be deleted too soon.
     """
+    from holdfast.apps.reports.orders.links import LINK_LIFETIME
+
     alone = settings.broker is None and settings.uses_home
     if not alone and settings.secret is None:
         raise ConfigError(
@@ -103,4 +112,10 @@ def _check(settings: Settings) -> None:
         raise ConfigError(
             "the shop is open, and HOLDFAST_PUBLIC_URL is not set: links in e-mails would lead nowhere",
             hint="set it to the address that customers reach, or HOLDFAST_SHOP=off",
+        )
+    if settings.keep_days is not None and settings.keep_days < LINK_LIFETIME.days:
+        raise ConfigError(
+            f"the shop is open, and HOLDFAST_KEEP_DAYS is {settings.keep_days:g}: reports would be"
+            f" deleted before the links to them end, after {LINK_LIFETIME.days} days",
+            hint=f"set it to {LINK_LIFETIME.days} or more, or HOLDFAST_SHOP=off",
         )

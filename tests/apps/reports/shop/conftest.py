@@ -10,6 +10,8 @@ from typing import Any
 import httpx2
 import pytest
 
+from holdfast.apps.reports.astro import places
+from holdfast.apps.reports.astro.gazetteer import CITIES
 from holdfast.apps.reports.orders.payments.test_mode import PaymentAct, TestPayments
 from holdfast.apps.reports.orders.shop import Shop
 from holdfast.apps.reports.shop.routers import shop_routers
@@ -50,6 +52,12 @@ async def served(harness: Harness, shop: Shop, **options: Any) -> AsyncIterator[
         **options,
     ) as running:
         yield running
+
+
+@pytest.fixture
+def cities_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reading the towns takes longer than a client waits on a busy machine."""
+    monkeypatch.setattr(places, "TOWNS", CITIES)
 
 
 @pytest.fixture

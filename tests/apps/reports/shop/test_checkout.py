@@ -5,7 +5,7 @@ import pytest
 from holdfast.apps.reports.orders import desk
 from holdfast.apps.reports.orders.payments.test_mode import PaymentAct
 from holdfast.apps.reports.shop.throttles import CHECKOUTS_PER_MINUTE
-from holdfast.errors import PaymentServiceError, StoreUnavailableError
+from holdfast.errors import OrderStateError, PaymentServiceError, StoreUnavailableError
 from holdfast.store.orders import Payment
 from tests.apps.reports.orders.conftest import ordered
 from tests.apps.reports.shop.conftest import ORDER
@@ -40,6 +40,7 @@ async def test_repeated_checkout_gives_the_same_order(http):
     assert (conflict.status_code, conflict.json()["code"]) == (409, "idempotency_conflict")
 
 
+@pytest.mark.usefixtures("cities_only")
 @pytest.mark.parametrize(
     ("changed", "field", "reason"),
     [
@@ -143,7 +144,25 @@ async def test_webhooks_of_other_things_and_of_unknown_orders_are_taken(http, sh
     orphan = await tell(order, PaymentAct.PAY)
 
     assert (other.status_code, orphan.status_code) == (200, 200)
-    assert "payment event fits no order" in caplog.messages
+    [told] = [record for record in caplog.records if record.message == "payment event fits no order"]
+    assert told.event_id.startswith("evt_test_")
+    assert told.payment_id.startswith("pi_test_")
+    assert (told.outcome, told.news) == ("unknown_order", "paid")
+
+
+async def test_page_that_is_over_leads_to_the_order_itself(http, shop, monkeypatch):
+    """Paid a moment ago, and the customer has gone back: that is no error."""
+    order = await ordered(shop)
+
+    async def over(request):
+        raise OrderStateError(order_id=order.order_id, status="complete", action="be paid any more")
+
+    monkeypatch.setattr(shop.payments, "open_page", over)
+    token = shop.links.token(order.order_id)
+    answer = await http.get(f"/orders/{order.order_id}/pay", params={"token": token})
+
+    assert answer.status_code == 303
+    assert answer.headers["location"].startswith(f"/orders/{order.order_id}?token=")
 
 
 async def test_webhook_larger_than_bodies_may_be_is_refused(http):

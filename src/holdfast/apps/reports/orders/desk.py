@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
@@ -32,6 +33,7 @@ from holdfast.store.orders import (
     Payment,
     PaymentEvent,
     PaymentNews,
+    PaymentOutcome,
     Taken,
 )
 
@@ -45,6 +47,10 @@ UNPAID_FOR: Final = timedelta(days=30)
 
 CURRENCY: Final = "usd"
 
+_STRANGE: Final = frozenset({PaymentOutcome.UNKNOWN_ORDER, PaymentOutcome.FOREIGN})
+
+logger = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checkout:
@@ -52,7 +58,7 @@ class Checkout:
 
     order: Order
     url: str
-    """Where the customer goes now: to the payment page, or to the order if it is paid already."""
+    """Where the customer goes now: to the payment page, or to the order if there is nothing to pay."""
 
 
 # customers ---------------------------------------------------------------------------------------
@@ -96,14 +102,18 @@ async def open_order(
 
 
 async def open_payment(shop: Shop, order: Order) -> Checkout:
-    """Make the page to pay an order on, or find it again.
+    """Make the page to pay an order on, or find it again; one that is over leads to the order itself.
 
     Raises:
         PaymentServiceError: It cannot be made; the order waits, unpaid.
     """
     if order.payment not in (Payment.AWAITED, Payment.EXPIRED):
         return Checkout(order=order, url=shop.links.order_page(order.order_id))
-    page = await shop.payments.open_page(page_request(shop, order))
+    try:
+        page = await shop.payments.open_page(page_request(shop, order))
+    except OrderStateError:
+        # Paid a moment ago, or expired, and its news is on the way: the order's page looks it up.
+        return Checkout(order=order, url=shop.links.order_page(order.order_id))
     order = await shop.orders.set_session(order.order_id, page.session_id)
     return Checkout(order=order, url=page.url)
 
@@ -170,6 +180,13 @@ async def take_event(shop: Shop, event: PaymentEvent) -> Taken:
             subject=order.subject,
         )
     taken = await shop.orders.take_payment(event, new)
+    if taken.outcome in _STRANGE:
+        # Money may have come for what nobody makes: the ids lead to it at the payment service.
+        told = {"event_id": event.event_id, "news": event.news.value, "session_id": event.session_id}
+        logger.warning(
+            "payment event fits no order",
+            extra={"outcome": taken.outcome.value, "payment_id": event.payment_id, **told},
+        )
     if taken.job is not None:
         await shop.client.submissions.announce(taken.job)
     return taken

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Annotated
 
 from fastapi import APIRouter, Header
@@ -16,13 +15,8 @@ from holdfast.apps.reports.shop.access import AtShop, count_checkout
 from holdfast.apps.reports.shop.ordering import KEY_CHARACTERS_MAX, place_order
 from holdfast.apps.reports.shop.schemas import CheckoutAnswer, CheckoutRequest, WebhookAnswer
 from holdfast.server.problems import CONFLICT, OpenRoute, Problem
-from holdfast.store.orders import PaymentOutcome
-
-logger = logging.getLogger(__name__)
 
 router = APIRouter(prefix="/api/v1", tags=["orders"], route_class=OpenRoute)
-
-_STRANGE = frozenset({PaymentOutcome.UNKNOWN_ORDER, PaymentOutcome.FOREIGN})
 
 
 @router.post(
@@ -88,7 +82,5 @@ async def take_payment_event(
 
     Where it could not be, Stripe is answered with an error and tells it again.
     """
-    taken = await desk.take_webhook(shop, await request.body(), stripe_signature)
-    if taken is not None and taken.outcome in _STRANGE:
-        logger.warning("payment event fits no order", extra={"outcome": taken.outcome.value})
+    await desk.take_webhook(shop, await request.body(), stripe_signature)
     return WebhookAnswer()
