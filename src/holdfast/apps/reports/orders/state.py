@@ -139,17 +139,28 @@ def _part_view(part: Part, status: OrderStatus) -> PartView:
 
 
 async def _progress_of(shop: Shop, parts: Sequence[Part]) -> OrderProgress:
-    """Return the progress of all reports together: their work counts, not their number."""
+    """Return the progress of all reports together.
+
+    Each counts by the time that it typically takes, known before it begins: counted by what has been
+    found to do so far, the quick one of a bundle alone would be all of it, and then next to nothing.
+    """
     told = [part.job.progress for part in parts if part.job is not None]
-    total = sum(one.total for one in told)
+    weights = [shop.terms[part.product.kind].typical_seconds for part in parts]
+    done = [_fraction(part) * weight for part, weight in zip(parts, weights, strict=True)]
     label = next((one.label for one in told if one.label and one.fraction < 1), "")
     left = [await _seconds_left(shop, part) for part in parts]
     known = [seconds for seconds in left if seconds is not None]
     return OrderProgress(
-        fraction=sum(one.done for one in told) / total if total else 0.0,
+        fraction=sum(done) / sum(weights),
         label=label,
         eta_seconds=max(known) if len(known) == len(left) else None,
     )
+
+
+def _fraction(part: Part) -> float:
+    if part.job is None:
+        return 0.0
+    return 1.0 if part.job.status.terminal else part.job.progress.fraction
 
 
 async def _seconds_left(shop: Shop, part: Part) -> float | None:
