@@ -228,11 +228,12 @@ def erase_orders(tx: Transaction, subject: str) -> list[str]:
     """See `OrderStore.erase_orders`."""
     # In order, for two that erase the same. What runs is looked at once it can no longer begin.
     held = tx.execute(
-        "SELECT order_id FROM shop_orders WHERE subject = ? ORDER BY created_at, order_id"
+        "SELECT order_id, payment FROM shop_orders WHERE subject = ? ORDER BY created_at, order_id"
         f" {tx.dialect.for_update}",
         (subject,),
     )
-    found = {order_id for (order_id,) in held.fetchall()}
+    # Of one that a bank has yet to confirm, money may come for which there would be nothing.
+    found = {order_id for order_id, payment in held.fetchall() if payment != Payment.PROCESSING}
     running = tx.execute(
         f"SELECT order_id FROM shop_orders WHERE subject = ? AND {_UNFINISHED}", (subject,)
     )

@@ -287,6 +287,7 @@ class OrderStore(Protocol):
     async def erase_orders(self, subject: str) -> Sequence[str]:
         """Delete the orders of a customer and what was told of their payments; return their ids.
 
-        Their jobs are the caller's to erase, before. An order whose job has not ended stays.
+        Their jobs are the caller's to erase, before. An order whose job has not ended stays, and one
+        whose payment a bank has yet to confirm.
         """
         ...

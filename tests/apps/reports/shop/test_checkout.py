@@ -46,6 +46,7 @@ async def test_repeated_checkout_gives_the_same_order(http):
     [
         ({"place": "Springfield"}, "place", "place_ambiguous"),
         ({"place": "Qxzzyqx"}, "place", "place_not_found"),
+        ({"name": "𓀀𓀁 Example"}, "name", "name_unprintable"),
         ({"born": "14.3.1990"}, "born", "invalid"),
         ({"born": "1990-03-14 27:00"}, "born", "invalid"),
         ({"born": "2990-03-14"}, "born", "birth_invalid"),

@@ -60,6 +60,15 @@ def plan_glyphs(characters: str) -> GlyphPlan:
     return best
 
 
+def foreign_letters(text: str) -> str:
+    """Return the letters that none of the fonts has which come with the reports: alike on every machine.
+
+    What a worker's own fonts would print is not known where orders are accepted.
+    """
+    missing = _letters(missing_glyphs(text, "latin"))
+    return missing_glyphs(missing, "world") if missing else ""
+
+
 def missing_glyphs(characters: str, fonts: FontSet) -> str:
     """Return the characters that a set of fonts cannot print, each once."""
     probed = sorted(c for c in set(characters) if not c.isspace() and c not in REPLACEMENT)
