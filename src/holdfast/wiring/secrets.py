@@ -37,7 +37,13 @@ def secrets_of(settings: Settings) -> tuple[str, ...]:
             "no secret is set to sign tokens and sessions with, and there is no home folder to keep one",
             hint="set HOLDFAST_SECRET, to the same value in every process that serves",
         )
-    return (_kept(settings.home / "secret"),)
+    try:
+        return (_kept(settings.home / "secret"),)
+    except OSError as error:
+        raise ConfigError(
+            f"the secret in home folder {str(settings.home)!r} cannot be read or made: {error.strerror}",
+            hint="set HOLDFAST_HOME to a folder this user can write to, or HOLDFAST_SECRET",
+        ) from error
 
 
 def _kept(path: Path) -> str:

@@ -7,7 +7,7 @@ from holdfast.apps.reports.orders.finding import find_orders, orders_of, the_ord
 from holdfast.apps.reports.orders.models import MailSort, customer_of
 from holdfast.apps.reports.orders.parts import report_job_id
 from holdfast.errors import InvalidInputError, OrderNotFoundError
-from tests.apps.reports.orders.conftest import EMAIL, job_of, ordered, paid
+from tests.apps.reports.orders.conftest import EMAIL, job_of, ordered, paid, payment_of
 
 pytestmark = pytest.mark.usefixtures("quick_print", "no_wait")
 
@@ -17,7 +17,7 @@ async def test_order_is_found_by_its_own_id_and_by_those_of_its_payment(shop):
     await paid(shop, order)
 
     assert order.session_id is not None
-    for sought in (order.order_id, order.session_id, f"pi_{order.order_id}", f" {order.order_id}\n"):
+    for sought in (order.order_id, order.session_id, payment_of(order), f" {order.order_id}\n"):
         assert (await the_order(shop, sought)).order_id == order.order_id
 
 
