@@ -237,6 +237,25 @@ def test_order_that_was_given_back_while_it_was_made_may_have_come_to_any_end():
     assert audit(books) == []
 
 
+def test_order_that_was_given_back_before_its_email_was_sent_needs_none():
+    """The page offers a report as soon as it is there."""
+    books = good_books()
+
+    own = next(job for job in books.work.jobs if job.job_id == BACK)
+    books.work.jobs[books.work.jobs.index(own)] = replace(own, status="cancelled")
+    books.work.events = [
+        replace(event, type="job.cancelled")
+        if (event.job_id, event.type) == (BACK, "job.completed")
+        else event
+        for event in books.work.events
+    ]
+    books.letters = [
+        letter for letter in books.letters if (letter.order_id, letter.sort) != ("ord_3", "ready")
+    ]
+
+    assert audit(books) == []
+
+
 def test_event_that_the_shop_has_asked_for_is_told_by_nobody():
     books = good_books()
     books.noted.append(Noted(event_id="look_1", order_id="ord_1", outcome="no_effect"))

@@ -36,6 +36,8 @@ _STATUSES = {"paid": "ready", "refunded": "refunded"}
 """What a customer is told at the end; that payment is awaited where nothing else is said."""
 
 
+_GIVEN_BACK = (Way.REFUND_RUNNING, Way.REFUND_AFTER)
+
 _KEPT = PAYING - {Way.REFUND_RUNNING}
 """Ways on which a report must have been made, whether or not it was given back later."""
 
@@ -176,7 +178,9 @@ def _jobs(books: ShopBooks, served: list[tuple[Visit, OrderRow]]) -> Iterator[st
         for job in found:
             if job.job_id != order.job_id:
                 yield f"{order.order_id} is served by {job.job_id}, it says {order.job_id}"
-            if job.status not in _ends(way):
+            # A report is there before its e-mail is sent, and may be given back in between.
+            allowed = ("completed", "cancelled") if way in _GIVEN_BACK else ("completed",)
+            if job.status not in allowed:
                 yield f"{order.order_id} ({way}): {job.job_id} is {job.status} ({job.error_code})"
     for order_id, left in serving.items():
         yield f"{len(left)} jobs serve {order_id}, which nobody has ordered"
@@ -254,9 +258,10 @@ def _letters(books: ShopBooks, served: list[tuple[Visit, OrderRow]]) -> Iterator
         if not letter.order_id:
             yield f"e-mail {letter.message_id} belongs to no order"
         arrived[letter.order_id][letter.sort].append(letter)
+    cancelled = {job.job_id for job in books.work.jobs if job.status == "cancelled"}
     for visit, order in served:
         sorts = arrived[order.order_id]
-        yield from _sorts(visit, order, sorts)
+        yield from _sorts(visit, order, sorts, all_due=order.job_id not in cancelled)
         for sort, letters in sorts.items():
             yield from _repeated(books, order, sort, letters)
             for letter in letters:
@@ -264,12 +269,13 @@ def _letters(books: ShopBooks, served: list[tuple[Visit, OrderRow]]) -> Iterator
                     yield f"{order.order_id}: the {sort} e-mail went to somebody else"
 
 
-def _sorts(visit: Visit, order: OrderRow, sorts: dict[str, list[Letter]]) -> Iterator[str]:
+def _sorts(
+    visit: Visit, order: OrderRow, sorts: dict[str, list[Letter]], *, all_due: bool
+) -> Iterator[str]:
+    """Tell what is missing, too many or late; a cancelled job has told what it had until then."""
     way = visit.customer.way
     due = {"confirmation", "ready"} if way in PAYING else set()
-    # A job that was cancelled has told what it had told until then.
-    needed = set() if way is Way.REFUND_RUNNING else due
-    for sort in sorted(needed - sorts.keys()):
+    for sort in sorted(due - sorts.keys()) if all_due else ():
         yield f"{order.order_id} ({way}): the {sort} e-mail never arrived"
     for sort in sorted(sorts.keys() - due):
         yield f"{order.order_id} ({way}): an e-mail of sort {sort!r} arrived"
