@@ -83,8 +83,8 @@ class Settings(BaseSettings):
     differ from the shipped ones."""
     shop: Literal["auto", "live", "test", "off"] = "auto"
     """Whether the reports are sold: `live` by Stripe, `test` on a payment page of our own where nobody
-    pays anything, `off` not at all. Auto is live with a key of Stripe's, else test where only this
-    machine reaches the service and its secret is in the home folder, else off."""
+    pays anything, `off` not at all. Auto is live with a key of Stripe's, else test where everything
+    is on this machine, store and service, else off."""
     stripe_api_key: SecretStr | None = Field(
         default=None, validation_alias=AliasChoices("HOLDFAST_STRIPE_API_KEY", "STRIPE_API_KEY")
     )
@@ -248,6 +248,12 @@ class Settings(BaseSettings):
     def uses_home(self) -> bool:
         """Whether anything is kept in the home folder."""
         return not (self.store and self.artifacts)
+
+    @property
+    def embedded(self) -> bool:
+        """Whether this is one machine's own: no broker, the store a file, and something in the home."""
+        local = self.store_url.startswith("sqlite:///")
+        return local and self.broker is None and self.uses_home
 
     @property
     def uses_openai(self) -> bool:

@@ -34,7 +34,15 @@ async def test_shop_on_this_machine_is_in_test_mode(tmp_path):
 
 @pytest.mark.parametrize(
     "given",
-    [{"shop": "off"}, {"host": "0.0.0.0"}, {"auth": "required"}, {"public_url": "https://x.example"}],
+    [
+        {"shop": "off"},
+        {"host": "0.0.0.0"},
+        {"auth": "required"},
+        {"public_url": "https://x.example"},
+        {"broker": "redis://127.0.0.1"},
+        {"store": "postgresql://127.0.0.1/holdfast"},
+        {"store": "postgresql://127.0.0.1/holdfast", "broker": "amqp://127.0.0.1"},
+    ],
 )
 def test_nothing_is_sold_where_nobody_has_said_so(tmp_path, given):
     app = default_app(settings(tmp_path, **given))

@@ -33,7 +33,7 @@ def shop_mode(settings: Settings) -> Mode | None:
         case "auto":
             if settings.stripe_api_key is not None:
                 return "live"
-            return "test" if settings.open_access and settings.uses_home else None
+            return "test" if settings.open_access and settings.embedded else None
 
 
 def payments_of(settings: Settings, mode: Mode, public_url: str, clock: Clock) -> Payments:
