@@ -83,8 +83,8 @@ class Settings(BaseSettings):
     differ from the shipped ones."""
     shop: Literal["auto", "live", "test", "off"] = "auto"
     """Whether the reports are sold: `live` by Stripe, `test` on a payment page of our own where nobody
-    pays anything, `off` not at all. Auto is live with a key of Stripe's, else test where everything
-    is on this machine, store and service, else off."""
+    pays anything, `off` not at all. Auto is live with a key and a webhook secret of Stripe's, else
+    test where everything is on this machine, store and service, else off."""
     stripe_api_key: SecretStr | None = Field(
         default=None, validation_alias=AliasChoices("HOLDFAST_STRIPE_API_KEY", "STRIPE_API_KEY")
     )

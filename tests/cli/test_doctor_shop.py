@@ -85,7 +85,10 @@ async def test_key_that_stripe_refuses_and_a_mail_server_that_is_away_are_proble
     [
         ({"shop": "live", "stripe_api_key": None}, "mode", "problem", "HOLDFAST_STRIPE_API_KEY is not"),
         ({"stripe_api_key": "pk_live_1"}, "Stripe key", "problem", "neither a secret key"),
-        ({"stripe_webhook_secret": None}, "webhook secret", "problem", "is not set"),
+        (
+            {"shop": "live", "stripe_webhook_secret": None},
+            *("webhook secret", "problem", "is not set"),
+        ),
         ({"stripe_webhook_secret": "sk_live_1"}, "webhook secret", "problem", "no signing secret"),
         ({"stripe_webhook_secret": "whsec_1, whsec_2"}, "webhook secret", "ok", "2 are accepted"),
         ({}, "payments", "ok", "not tried"),

@@ -31,7 +31,8 @@ def shop_mode(settings: Settings) -> Mode | None:
         case "off":
             return None
         case "auto":
-            if settings.stripe_api_key is not None:
+            # A key alone may be there for something else than us.
+            if settings.stripe_api_key is not None and settings.stripe_webhook_secret is not None:
                 return "live"
             return "test" if settings.open_access and settings.embedded else None
 
