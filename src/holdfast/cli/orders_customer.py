@@ -11,6 +11,7 @@ from holdfast.cli.exits import ExitStatus
 from holdfast.cli.jobs_look import AsJson
 from holdfast.cli.session import Session, session_of
 from holdfast.cli.shop import open_shop
+from holdfast.cli.subject import Wait, Yes, confirm_erasure
 
 if TYPE_CHECKING:
     from holdfast.apps.reports.orders.customers import Erasure, OnRecord
@@ -46,16 +47,8 @@ def erase_customer(
     context: typer.Context,
     email: Email,
     *,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
-    wait: Annotated[
-        float,
-        typer.Option(
-            min=0,
-            max=86_400,
-            metavar="SECONDS",
-            help="How long to wait for jobs to end and files to settle; 600 by default.",
-        ),
-    ] = 600.0,
+    yes: Yes = False,
+    wait: Wait = 600.0,
     as_json: AsJson = False,
 ) -> None:
     """Delete all that is on record of a customer: orders, jobs, files."""
@@ -66,10 +59,8 @@ def erase_customer(
     if (found.orders or found.jobs) and not yes:
         from holdfast.cli.wording import counted
 
-        running = f" ({found.unfinished:,} unfinished)" if found.unfinished else ""
-        what = f"{counted(found.orders, 'order')} and {counted(found.jobs, 'job')}{running}"
-        # Left by an exception if the answer is no.
-        typer.confirm(f"Erase {what} with everything on record?", abort=True, err=True)
+        what = f"{counted(found.orders, 'order')} and {counted(found.jobs, 'job')}"
+        confirm_erasure(what, found.unfinished)
     erasure = run_async(_erase(session, email, timedelta(seconds=wait)))
     _tell(erasure, as_json=as_json)
     if not erasure.complete:

@@ -19,6 +19,16 @@ if TYPE_CHECKING:
 Key = Annotated[
     str, typer.Argument(metavar="KEY", help="The subject, as given when its jobs were submitted.")
 ]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
+Wait = Annotated[
+    float,
+    typer.Option(
+        min=0,
+        max=86_400,
+        metavar="SECONDS",
+        help="How long to wait for jobs to end and files to settle; 600 by default.",
+    ),
+]
 
 
 def export_subject(
@@ -53,16 +63,8 @@ def erase_subject(
     context: typer.Context,
     key: Key,
     *,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
-    wait: Annotated[
-        float,
-        typer.Option(
-            min=0,
-            max=86_400,
-            metavar="SECONDS",
-            help="How long to wait for jobs to end and files to settle; 600 by default.",
-        ),
-    ] = 600.0,
+    yes: Yes = False,
+    wait: Wait = 600.0,
     as_json: AsJson = False,
 ) -> None:
     """Cancel a subject's jobs and delete everything on record of them, with their files."""
@@ -73,10 +75,7 @@ def erase_subject(
     if found and not yes:
         from holdfast.cli.wording import counted
 
-        running = f" ({unfinished:,} unfinished)" if unfinished else ""
-        question = f"Erase {counted(found, 'job')}{running} with everything on record?"
-        # Left by an exception if the answer is no.
-        typer.confirm(question, abort=True, err=True)
+        confirm_erasure(counted(found, "job"), unfinished)
     removal, left = run_async(_erase(session, key, timedelta(seconds=wait)))
     _tell(key, removal, left, as_json=as_json)
     if left or removal.files_left:
@@ -146,3 +145,9 @@ def _reason(job: "Job") -> str:
     if not job.status.terminal:
         return f"it is {job.status} still; a worker has to end it – then run this again"
     return "its parent or a child of it has not ended; end that one, then run this again"
+
+
+def confirm_erasure(what: str, unfinished: int) -> None:
+    """Ask whether to erase; left by an exception if the answer is no."""
+    running = f" ({unfinished:,} unfinished)" if unfinished else ""
+    typer.confirm(f"Erase {what}{running} with everything on record?", abort=True, err=True)
